@@ -1,0 +1,56 @@
+# The words a contributor needs. CI runs the same ones.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes
+
+.PHONY: help setup demo test check fix docs bench gauntlet lock clean
+
+help:
+	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## install everything into .venv, from the lock, by hash
+
+$(STAMP): requirements.lock requirements-torch.lock requirements-torch-cpu.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "tidegate needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make setup PYTHON=python3.11"; exit 3; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked packages (about 2 GB on disk, a few minutes) ..."
+	$(PIP) -r requirements.lock
+	@$(PIP) -r requirements-torch-cpu.lock || { \
+	  echo "This index has no CPU build of torch (see README): taking the ordinary one."; \
+	  $(PIP) -r requirements-torch.lock; }
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: setup ## a full governed cycle on a real model, then a poisoned drop
+	$(BIN)/tidegate demo
+
+test: setup ## all tests
+	$(BIN)/python -m pytest
+
+check: setup ## format, types and the fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow" -q
+
+fix: setup ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: setup ## write the generated reference pages
+	$(BIN)/python infra/reference.py
+
+bench: setup ## speed, as ratios against a named alternative
+	$(BIN)/python infra/bench/run.py
+
+gauntlet: setup ## planted attacks in real public text, if the material is there
+	$(BIN)/python infra/gauntlet.py
+
+lock: ## resolve pyproject.toml into the two lock files (needs uv)
+	$(PYTHON) infra/lock.py
+
+clean: ## remove what was made; the state in .tidegate stays
+	rm -rf $(VENV) dist bench test-output .mypy_cache .pytest_cache .ruff_cache .hypothesis

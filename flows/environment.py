@@ -1,0 +1,59 @@
+"""The process's surroundings, set in one place before anything heavy is imported.
+
+No telemetry, no model hub, one decision about threads, no pickle in Prefect's results.
+Values that a user has already set win, except where the wall between deployment and
+training depends on them.
+"""
+
+import os
+
+from tidegate.flows.home import Home
+
+# A drop must never be able to make a process reach out: these are not for users to change.
+FIXED = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_TRUST_REMOTE_CODE": "0",
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+}
+DEFAULTS = {
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "DAFT_ANALYTICS_ENABLED": "0",
+    "DAFT_PROGRESS_BAR": "0",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_CLI_PROMPT": "false",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "LMEVAL_LOG_LEVEL": "ERROR",
+    "TQDM_DISABLE": "1",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MPLBACKEND": "agg",
+}
+
+
+def prepare(home: Home) -> None:
+    """Set the environment for this process and the ones that it starts."""
+    os.environ.update(FIXED)
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_HOME", str(home.root / "prefect"))
+    os.environ.setdefault("MPLCONFIGDIR", str(home.cache / "matplotlib"))
+    os.environ.setdefault("HF_HOME", str(home.cache / "huggingface"))
+
+
+def threads() -> int:
+    """Cores that torch may use: those this process may run on, unless a user says less."""
+    available = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    )
+    return int(os.environ.get("OMP_NUM_THREADS", available or 1))

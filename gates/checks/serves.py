@@ -1,0 +1,41 @@
+"""serves: the candidate can be loaded from what was stored, and answers.
+
+Sees: whether every weight is finite, whether the stored adapter gives the same logits as
+the one that was measured, and whether greedy answers to a few prompts are empty.
+Cannot see: whether the answers are any good, latency under load, or other hardware.
+"""
+
+from pydantic import Field
+
+from tidegate.gates.gate import Params, gate
+from tidegate.gates.types import CandidateEvidence, Outcome, Verdict
+
+
+class Serving(Params):
+    max_difference: float = Field(default=1e-3, gt=0, description="largest logit difference")
+    max_empty_share: float = Field(default=0.05, ge=0, lt=1)
+    max_megabytes: float = Field(default=512, gt=0, description="size of the adapter")
+
+
+@gate()
+def serves(p: Serving, evidence: CandidateEvidence) -> Verdict:
+    """The stored candidate loads, gives the logits that were measured, and answers."""
+    limits = {
+        "serves.non_finite_weights": (0.0, "weights that are not finite:"),
+        "serves.reload_difference": (
+            p.max_difference,
+            "largest logit difference after reload:",
+        ),
+        "serves.empty_share": (p.max_empty_share, "share of prompts with an empty answer:"),
+        "serves.megabytes": (p.max_megabytes, "size of the adapter in MB:"),
+    }
+    for name, (limit, what) in limits.items():
+        observed = evidence[name].value
+        if observed > limit:
+            reason = f"{what} {observed:.4g} exceeds {limit:.4g}"
+            return Verdict(outcome=Outcome.FAIL, reason=reason, observed=observed, limit=limit)
+    difference = evidence["serves.reload_difference"].value
+    reason = f"loads from its files with a logit difference of {difference:.2g}, and answers"
+    return Verdict(
+        outcome=Outcome.PASS, reason=reason, observed=difference, limit=p.max_difference
+    )
