@@ -13,7 +13,7 @@ from tidegate.gates.types import CandidateEvidence, Outcome, Verdict
 
 class Serving(Params):
     max_difference: float = Field(default=1e-3, gt=0, description="largest logit difference")
-    max_empty_share: float = Field(default=0.05, ge=0, lt=1)
+    max_empty_share: float = Field(default=0.05, ge=0, le=1, description="of probe prompts")
     max_megabytes: float = Field(default=512, gt=0, description="size of the adapter")
 
 

@@ -1,0 +1,174 @@
+"""Check: every data gate of a policy on one batch, before a single training step.
+
+    measure → route → mask → measure again → judge → decide
+
+Signals are measured on the batch, every record is routed, what can be masked is masked,
+and everything is measured again on the file that a trainer would read: the verdicts are
+about that file. A record that only the second measurement gives away is quarantined too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tidegate.flows import check_output as output
+from tidegate.flows.batches import RECORDS, write_records
+from tidegate.flows.data_evidence import GateCount, count_by_gate, data_evidence
+from tidegate.flows.fates import Masking, settled
+from tidegate.flows.home import Home
+from tidegate.flows.scratch import scratch_folder
+from tidegate.gates.decide import decide, judge
+from tidegate.gates.digest import canonical
+from tidegate.gates.expectations import judge_kept
+from tidegate.gates.masking import Masker
+from tidegate.gates.policy import GateUse, Policy
+from tidegate.gates.routing import route, row_gates
+from tidegate.gates.signals import compute
+from tidegate.gates.signals.compute import Settings
+from tidegate.gates.signals.contamination import Protected
+from tidegate.gates.signals.secret_rules import BUILT_IN, SecretRules, load_rules
+from tidegate.gates.types import (
+    Batch,
+    BatchEvidence,
+    Decision,
+    Progress,
+    Report,
+    Ruling,
+    ignore_progress,
+)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the data gates made of a batch."""
+
+    evidence: BatchEvidence
+    rulings: tuple[Ruling, ...]
+    decision: Decision
+    kept: Path  # Parquet in the batch's schema: what may be learned
+    rows: int  # kept, masked ones included
+    masked: int
+    quarantined: int
+    refused: frozenset[str]  # ids that were quarantined or came without consent
+    gates: tuple[GateCount, ...]
+    docs: Path | None  # folder of Great Expectations' pages
+
+
+def check(
+    batch: Batch,
+    policy: Policy,
+    *,
+    home: Home,
+    arrived: Path,
+    out: Path,
+    protected: Sequence[str] = (),
+    emit_kept: bool = False,
+    progress: Report = ignore_progress,
+) -> Checked:
+    """Judge a batch by the data gates of a policy; write what was found and kept into `out`.
+
+    arrived: the folder that ingest wrote its lists to (dropped.jsonl).
+    protected: texts that must not be learned, those of the evaluation suites.
+    emit_kept: also write kept.jsonl, the messages exactly as a trainer would see them.
+
+    Writes kept.parquet, records.jsonl (every record), signals.parquet (numbers only),
+    quarantine.parquet (ids and gates), decision.json and data_docs/. The quarantined
+    records themselves go to the home, not to `out`. Run again, it decides the same.
+    Raises RuleError for a rule file that cannot be used.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    dropped = output.read_dropped(arrived)
+    settings = _settings(batch, policy.data, protected)
+    gates = row_gates(policy.data)
+    source = home.batch(batch.digest) / RECORDS
+
+    before = compute.measure(source, settings, progress)
+    output.write_table(out / "signals.parquet", before.table())
+    routes, ids = route(gates, before.columns, before.rows), before.ids
+    del before  # a million records' signals and fingerprints are half a gigabyte
+    masking = Masking(routes, Masker.of(gates, settings.rules))
+    with scratch_folder(home) as work:
+        draft = work / "kept.parquet"
+        write_records(draft, masking.applied(source, progress))
+        after = compute.measure(draft, settings, _again(progress))
+        fates, after, chosen = settled(ids, masking, after, gates, settings)
+        output.write_kept(draft, chosen, out / "kept.parquet")
+
+    judged = judge_kept(
+        gates,
+        after.columns,
+        after.rows,
+        min_rows=_min_rows(policy.data),
+        docs=out / "data_docs",
+    )
+    counts = count_by_gate(gates, routes, fates)
+    evidence = data_evidence(batch, gates, counts, judged, settings, fates)
+    rulings = judge(policy, evidence)
+    checked = Checked(
+        evidence=evidence,
+        rulings=rulings,
+        decision=decide(rulings),
+        kept=out / "kept.parquet",
+        rows=after.rows,
+        masked=int(fates.masked.sum()),
+        quarantined=int(fates.quarantined.sum()),
+        refused=frozenset(fates.ids[fates.quarantined]) | {row["id"] for row in dropped},
+        gates=counts,
+        docs=judged.docs,
+    )
+    output.write_quarantine(
+        home, batch.digest, policy.digest, source, fates, out / "quarantine.parquet"
+    )
+    output.write_said(fates, dropped, out / "records.jsonl")
+    if emit_kept:
+        output.write_trained_on(checked.kept, out / "kept.jsonl")
+    document = decision_document(checked.decision, policy, batch, checked.quarantined)
+    output.write_bytes(out / "decision.json", canonical(document) + b"\n")
+    return checked
+
+
+def decision_document(
+    decision: Decision, policy: Policy, batch: Batch, quarantined: int
+) -> dict[str, Any]:
+    """The decision as decision.json and `--json` have it."""
+    return {
+        "action": str(decision.action),
+        "rulings": [
+            {
+                "gate": ruling.title,
+                "outcome": str(ruling.verdict.outcome),
+                "action": str(ruling.action),
+                "observed": ruling.verdict.observed,
+                "limit": ruling.verdict.limit,
+                "reason": ruling.verdict.reason,
+            }
+            for ruling in decision.rulings
+        ],
+        "policy": {"name": policy.policy, "digest": policy.digest},
+        "batch": {"digest": batch.digest, "rows": batch.rows, "quarantined": quarantined},
+    }
+
+
+def _settings(batch: Batch, uses: Sequence[GateUse], protected: Sequence[str]) -> Settings:
+    key = batch.digest.removeprefix("sha256:")[:16]
+    return Settings(
+        rules=_rules(uses),
+        key=key,
+        protected=Protected(protected, key) if protected else None,
+        received=batch.rows,
+    )
+
+
+def _rules(uses: Sequence[GateUse]) -> SecretRules:
+    """The built-in rules, and those that the policy adds."""
+    more = [getattr(use.params, "more_rules", None) for use in uses]
+    return load_rules(BUILT_IN, *(Path(path) for path in more if path))
+
+
+def _min_rows(uses: Sequence[GateUse]) -> int:
+    return max((getattr(use.params, "min_rows", 1) for use in uses), default=1)
+
+
+def _again(progress: Report) -> Report:
+    return lambda p: progress(Progress("signals of what is kept", p.done, p.total, p.unit))

@@ -1,0 +1,282 @@
+"""The command line. Every command says what it did, and ends with a code a script can read:
+
+0 promoted or done · 1 rejected · 2 held · 3 usage or configuration · 4 evidence missing or broken
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from tidegate.flows import environment
+from tidegate.flows.home import Home
+
+USAGE, BROKEN = 3, 4
+PACKAGE = Path(__file__).parents[1]
+DEFAULT_POLICY = PACKAGE / "policies" / "default.yaml"
+DEFAULT_RECIPE = PACKAGE / "policies" / "recipes" / "anchored.yaml"
+
+app = typer.Typer(
+    name="tidegate",
+    help="Governed continual updates of a deployed language model.",
+    epilog="Exit codes: 0 promoted or done, 1 rejected, 2 held, 3 usage or configuration, "
+    "4 evidence missing or broken.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Drops = Annotated[
+    list[str],
+    typer.Argument(help="JSONL or Parquet files, folders, globs, or mlflow:EXPERIMENT."),
+]
+PolicyFile = Annotated[Path, typer.Option("--policy", help="Policy, a YAML file.")]
+RecipeFile = Annotated[Path, typer.Option("--recipe", help="Recipe, a YAML file.")]
+Model = Annotated[str, typer.Option("--model", help="Name of the model line.")]
+Place = Annotated[
+    Path | None,
+    typer.Option("--home", help="Folder of local state.", envvar="TIDEGATE_HOME"),
+]
+Tracking = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        help="MLflow server; a SQLite file in the home otherwise.",
+        envvar="MLFLOW_TRACKING_URI",
+    ),
+]
+Fill = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--default",
+        help="FIELD=VALUE for a field that a drop does not have, such as consent=true.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+@app.command(
+    epilog="Example: tidegate update drops/2026-11-09.jsonl --policy policies/support.yaml "
+    "--model support-assistant --json"
+)
+def update(
+    drops: Drops,
+    policy: PolicyFile = DEFAULT_POLICY,
+    recipe: RecipeFile = DEFAULT_RECIPE,
+    model: Model = "assistant",
+    probes: Annotated[
+        Path | None, typer.Option(help="Held-out questions about the batch, JSONL.")
+    ] = None,
+    fill: Fill = None,
+    home: Place = None,
+    tracking_uri: Tracking = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn from drops, if every gate of the policy passes: the whole cycle."""
+    place, console = _start(home, as_json)
+    from tidegate.flows.progress import showing
+    from tidegate.flows.terminal import show_result
+    from tidegate.flows.update import update as run_update
+
+    with showing(console):
+        result = run_update(
+            drops=drops,
+            policy=str(policy),
+            recipe=str(recipe),
+            model=model,
+            home=str(place.root),
+            tracking_uri=tracking_uri,
+            probes=str(probes) if probes else None,
+            defaults=_pairs(fill),
+        )
+    if as_json:
+        _print_json(result.as_document())
+    else:
+        show_result(console, result)
+    raise typer.Exit(result.exit_code)
+
+
+@app.command(epilog="Example: tidegate check drops/*.jsonl --out report --emit-kept")
+def check(
+    drops: Drops,
+    policy: PolicyFile = DEFAULT_POLICY,
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("check-report"),
+    emit_kept: Annotated[
+        bool, typer.Option("--emit-kept", help="Also write kept.jsonl: what would be learned.")
+    ] = False,
+    fill: Fill = None,
+    home: Place = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ingest drops and run every data gate; train nothing, register nothing."""
+    place, console = _start(home, as_json)
+    from tidegate.flows.check_only import check_drops
+    from tidegate.flows.progress import showing
+    from tidegate.flows.terminal import show_check
+
+    with showing(console):
+        seen = check_drops(
+            drops, policy, place, out, emit_kept=emit_kept, defaults=_pairs(fill)
+        )
+    if as_json:
+        _print_json(seen.document)
+    else:
+        show_check(console, seen)
+    raise typer.Exit(seen.exit_code)
+
+
+@app.command(epilog='Example: tidegate rollback --model support --reason "wrong refund policy"')
+def rollback(
+    model: Model = "assistant",
+    to: Annotated[
+        str | None, typer.Option(help="Version to serve again; the previous one otherwise.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; it goes into the ledger.")] = "not given",
+    home: Place = None,
+    tracking_uri: Tracking = None,
+    as_json: AsJson = False,
+) -> None:
+    """Serve an earlier version again. Recorded in the ledger before the alias moves."""
+    place, console = _start(home, as_json)
+    from tidegate.flows.rollback import rollback as roll
+
+    done = roll(model, place, to=to, reason=reason, tracking_uri=tracking_uri)
+    if as_json:
+        _print_json({"model": model, **done})
+    else:
+        console.print(
+            f"{escape(model)}: version {done['now']} serves again instead of {done['was']}"
+        )
+        console.print(f"  statement  {done['statement']}", highlight=False)
+
+
+@app.command(epilog="Example: tidegate show 2 --model support")
+def show(
+    version: Annotated[str, typer.Argument(help="A version, or an alias such as champion.")],
+    model: Model = "assistant",
+    home: Place = None,
+    tracking_uri: Tracking = None,
+    as_json: AsJson = False,
+) -> None:
+    """What was decided about a version, from the ledger."""
+    place, console = _start(home, as_json)
+    from tidegate.flows.show import print_statement, statement_of
+
+    digest, found = statement_of(model, version, place, tracking_uri)
+    if as_json:
+        _print_json({"digest": digest, "statement": found})
+    else:
+        print_statement(console, digest, found)
+
+
+@app.command(epilog="Example: tidegate ui --model support --version 2")
+def ui(
+    model: Annotated[str | None, typer.Option(help="Show this model line.")] = None,
+    version: Annotated[str | None, typer.Option(help="Show this version of it.")] = None,
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    home: Place = None,
+) -> None:
+    """Open MLflow's UI on the local registry. Ends with Ctrl-C."""
+    place, console = _start(home, False)
+    from tidegate.flows.services import run_ui
+
+    run_ui(place, console, model, version, port)
+
+
+@app.command()
+def serve(
+    model: Model = "assistant",
+    port: Annotated[int, typer.Option(help="Port of MLflow's UI.")] = 5000,
+    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's UI.")] = 4200,
+    home: Place = None,
+) -> None:
+    """Run MLflow's UI, a Prefect server and a worker together, for one machine."""
+    place, console = _start(home, False)
+    from tidegate.flows.services import run_services
+
+    run_services(place, console, model, port, prefect_port)
+
+
+@app.command()
+def doctor(home: Place = None, tracking_uri: Tracking = None, as_json: AsJson = False) -> None:
+    """Look at versions, model, registry, keys and engines: what is wrong and what to do."""
+    place, console = _start(home, as_json)
+    from tidegate.flows.doctor import examine, print_findings
+
+    findings = examine(place, tracking_uri)
+    if as_json:
+        _print_json([finding.model_dump() for finding in findings])
+    else:
+        print_findings(console, findings)
+    raise typer.Exit(USAGE if any(not finding.good for finding in findings) else 0)
+
+
+@app.command()
+def demo(home: Place = None) -> None:
+    """A full governed cycle on a real model, then a poisoned drop that is refused."""
+    place, console = _start(home, False)
+    from tidegate.flows.demo.run import run_demo
+
+    raise typer.Exit(run_demo(place, console))
+
+
+def _start(home: Path | None, as_json: bool) -> tuple[Home, Console]:
+    place = Home.find(home)
+    environment.prepare(place)
+    # With --json, standard output is the document's alone.
+    return place, Console(stderr=as_json)
+
+
+def _pairs(given: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for item in given or ():
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--default {item!r}: write FIELD=VALUE, as consent=true")
+        pairs[name] = value
+    return pairs
+
+
+def _print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def _one_clear_error() -> Iterator[None]:
+    """Turn the errors that a user can mend into one line and the right exit code."""
+    from tidegate.flows.errors import BROKEN_ERRORS, USAGE_ERRORS
+
+    try:
+        yield
+    except click.UsageError as error:
+        error.show()
+        sys.exit(USAGE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("stopped; run the same command again to go on\n")
+        sys.exit(130)
+    except USAGE_ERRORS as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(USAGE)
+    except BROKEN_ERRORS as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(BROKEN)
+
+
+def main() -> None:
+    with _one_clear_error():
+        sys.exit(app(standalone_mode=False) or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""What was measured about a batch, as evidence for the data gates."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tidegate.flows.fates import Fates
+from tidegate.gates.expectations import Judged
+from tidegate.gates.routing import Routes, RowGate
+from tidegate.gates.signals.compute import Settings
+from tidegate.gates.types import Batch, BatchEvidence, Broken, Measurement
+
+
+class GateCount(NamedTuple):
+    """What one data gate did to single records. One record may be in several gates' counts."""
+
+    gate: str
+    hits: int  # before routing
+    masked: int
+    quarantined: int
+
+
+def count_by_gate(
+    gates: Sequence[RowGate], first: Routes, fates: Fates
+) -> tuple[GateCount, ...]:
+    counts = []
+    for gate in gates:
+        named = fates.because_of(gate.name)
+        masked = (named & fates.masked).sum() if gate.params.mask else 0
+        quarantined = (named & fates.quarantined).sum() if gate.params.quarantine else 0
+        hits = first.hits(gate.name).sum()
+        counts.append(GateCount(gate.name, int(hits), int(masked), int(quarantined)))
+    return tuple(counts)
+
+
+def data_evidence(
+    batch: Batch,
+    gates: Sequence[RowGate],
+    counts: Sequence[GateCount],
+    judged: Judged,
+    settings: Settings,
+    fates: Fates,
+) -> BatchEvidence:
+    """Counts and shares of the batch, and for each gate hits, left and quarantined_share."""
+    rows, quarantined = batch.rows, int(fates.quarantined.sum())
+    measured = [
+        _number("data.read", batch.read, batch.read),
+        _number("data.rows", rows, rows),
+        _number("data.kept", rows - quarantined, rows),
+        _number("data.masked", int(fates.masked.sum()), rows),
+        _number("data.duplicates", batch.duplicates, batch.read),
+        _number("data.without_consent", batch.without_consent, batch.read),
+    ]
+    broken = []
+    shares = {
+        "data.unreadable_share": (batch.unreadable, batch.read),
+        "data.quarantined_share": (quarantined, rows),
+    }
+    if settings.protected is None:
+        reason = "no protected texts were given, so nothing was compared with them"
+        broken.append(Broken(name="data.protected_texts", reason=reason))
+    else:
+        measured.append(_number("data.protected_texts", settings.protected.texts, rows))
+    rules = {"no_secrets": settings.rules.digest}
+    for gate, count in zip(gates, counts, strict=True):
+        name = f"data.{gate.name}"
+        left = judged.left[gate.name]
+        if isinstance(left, Broken):  # then its column was not measured, or nothing is left
+            broken.append(left)
+        else:
+            measured.append(left)
+        if isinstance(left, Broken) and rows > quarantined:
+            broken.append(Broken(name=f"{name}.hits", reason=left.reason))
+        else:
+            hits = _number(f"{name}.hits", count.hits, rows)
+            measured.append(hits.model_copy(update={"settings": rules.get(gate.name)}))
+        shares[f"{name}.quarantined_share"] = (count.quarantined, rows)
+    for name, (part, whole) in shares.items():
+        if whole:
+            measured.append(_number(name, part / whole, whole))
+        else:
+            broken.append(Broken(name=name, reason="there is nothing to take a share of"))
+    return BatchEvidence(
+        subject=batch.digest, measurements=tuple(measured), broken=tuple(broken)
+    )
+
+
+def _number(name: str, value: float, n: int) -> Measurement:
+    return Measurement(name=name, value=float(value), n=n)

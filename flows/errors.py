@@ -1,0 +1,20 @@
+"""Which errors a user can mend (exit 3), and which say that evidence is broken (exit 4)."""
+
+from tidegate.evals.suite import SuiteError
+from tidegate.flows.ingest import IngestError
+from tidegate.flows.tracking import RegistryError
+from tidegate.flows.usage import UsageError
+from tidegate.gates.audit import BrokenLedger
+from tidegate.gates.yaml_file import YamlError
+from tidegate.training.base import BaseError
+
+USAGE_ERRORS = (
+    UsageError,
+    YamlError,
+    IngestError,
+    SuiteError,
+    BaseError,
+    RegistryError,
+    OSError,  # no space, no permission, no such file: the message names the path
+)
+BROKEN_ERRORS = (BrokenLedger,)

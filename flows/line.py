@@ -1,0 +1,101 @@
+"""A model line: its base, its registry, its ledger, and the versions that serve as baselines.
+
+Every flow opens the line first. Opening it for the first time blesses the bare base as the
+first version, champion and anchor; that act has a statement too.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tidegate.flows.home import Home
+from tidegate.flows.ledger import Ledger
+from tidegate.flows.registry import ModelVersionInfo, Registry, RegistryError
+from tidegate.gates.audit import Statement, statement
+from tidegate.gates.types import Action, Report, ignore_progress
+from tidegate.training.base import Base, find_base
+
+
+@dataclass(frozen=True)
+class Line:
+    """One model line, opened and checked: both baselines' files are what was registered."""
+
+    name: str
+    home: Home
+    base: Base
+    registry: Registry
+    ledger: Ledger
+    champion: ModelVersionInfo
+    anchor: ModelVersionInfo
+
+    def lineage(self) -> tuple[str, ...]:
+        """The batches that the champion learned from, newest first."""
+        versions = {v.version: v for v in self.registry.versions(self.name)}
+        batches: list[str] = []
+        at: str | None = self.champion.version
+        while at is not None:
+            if at not in versions:
+                raise RegistryError(
+                    f"version {at} of {self.name!r} is in the champion's lineage and gone; "
+                    "restore it in MLflow"
+                )
+            tags = versions[at].tags
+            if "gov.batch_digest" in tags:
+                batches.append(tags["gov.batch_digest"])
+            at = tags.get("gov.parent")
+        return tuple(batches)
+
+
+def open_line(
+    name: str,
+    base_name: str,
+    home: Home,
+    tracking_uri: str | None = None,
+    progress: Report = ignore_progress,
+) -> Line:
+    """Open a model line, blessing its base if this is the first time.
+
+    Raises BaseError or RegistryError, each with what would do.
+    """
+    base = find_base(base_name, home.cache, progress)
+    registry = Registry.open(home, tracking_uri)
+    ledger = Ledger(home.ledger)
+    registry.ensure_model(name)
+    if registry.champion(name) is None or registry.anchor(name) is None:
+        _bless(name, base, registry, ledger)
+    champion, anchor = registry.champion(name), registry.anchor(name)
+    if champion is None or anchor is None:
+        raise RegistryError(f"{name!r} lost an alias while it was opened; look in MLflow")
+    if champion.candidate.base != base.digest:
+        raise RegistryError(
+            f"{name!r} stands on another base than {base.name} ({base.digest}); give the new "
+            "model line a name of its own with --model"
+        )
+    return Line(name, home, base, registry, ledger, champion, anchor)
+
+
+def line_names(home: Home) -> set[str]:
+    """The model lines that the ledger knows."""
+    return {record["predicate"]["model"] for _, record in Ledger(home.ledger).read()}
+
+
+def _bless(name: str, base: Base, registry: Registry, ledger: Ledger) -> None:
+    def build(previous: str) -> Statement:
+        return statement(
+            act="bless",
+            model=name,
+            subjects={"base": base.digest},
+            about={
+                "decision_id": f"bless {name} {base.digest}",
+                "action": Action.PROMOTE,
+                "base": base.name,
+                "reason": "the base as released: champion until an update is promoted, and "
+                "the anchor that small losses are added up against",
+            },
+            decided_at=datetime.now(UTC),
+            previous=previous,
+        )
+
+    written = ledger.append(build)
+    registry.bless_base(
+        name, base.name, base.digest, base.license or "unknown", statement=written
+    )

@@ -1,0 +1,127 @@
+"""One update on its way through the stages, and what it came to."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tidegate.evals.suite import Suite
+from tidegate.flows.check import Checked
+from tidegate.flows.line import Line
+from tidegate.flows.measure import Measured
+from tidegate.flows.replay_store import Draw
+from tidegate.gates.decide import decide
+from tidegate.gates.policy import Policy
+from tidegate.gates.types import Action, Batch, Candidate, Decision, Noun, Ruling
+from tidegate.training.recipe import Recipe
+from tidegate.training.train import Trained
+
+
+class UpdateResult(Noun):
+    """What an update came to, as `tidegate update --json` prints it."""
+
+    update_id: str
+    decision: Decision
+    document: dict[str, Any]
+    model: str
+    version: str
+    run_id: str
+    statement: str
+    report: Path
+    repeated: bool = False  # found, not made: the same update was decided before
+
+    def as_document(self) -> dict[str, Any]:
+        """What `tidegate update --json` prints: the decision, and where it is recorded."""
+        return {
+            **self.document,
+            "model": {"name": self.model, "version": self.version},
+            "run_id": self.run_id,
+            "statement": self.statement,
+        }
+
+    @property
+    def exit_code(self) -> int:
+        if self.decision.action is Action.PROMOTE:
+            return 0
+        if self.decision.evidence_is_broken:
+            return 4
+        return 1 if self.decision.action is Action.REJECT else 2
+
+
+@dataclass(frozen=True)
+class Update:
+    """One update on its way: what every stage so far has made."""
+
+    line: Line
+    work: Path
+    run_id: str
+    batch: Batch
+    policy: Policy
+    recipe: Recipe
+    decision: Decision | None = None
+    checked: Checked | None = None
+    drawn: Draw | None = None
+    trained: Trained | None = None
+    candidate: Candidate | None = None
+    measured: Measured | None = None
+    suites: tuple[Suite, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return self.work.name
+
+    @classmethod
+    def begin(
+        cls, line: Line, work: Path, batch: Batch, policy: Policy, recipe: Recipe
+    ) -> "Update":
+        """Open the update's run in MLflow, so that a reviewer can watch it work."""
+        work.mkdir(parents=True, exist_ok=True)
+        params = {
+            "policy": f"{policy.policy} v{policy.version}",
+            "recipe": recipe.recipe,
+            "method": recipe.method,
+            "base": line.base.name,
+            "parent": line.champion.version,
+            "rows": str(batch.rows),
+            "seed": str(recipe.seed),
+            "learning_rate": str(recipe.learning_rate),
+            "rank": str(recipe.rank),
+            "epochs": str(recipe.epochs),
+        }
+        run_id = line.registry.runs.start_update(line.name, work.name, params)
+        return cls(line, work, run_id, batch, policy, recipe)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[str]:
+        """A nested run for one stage."""
+        with self.line.registry.runs.stage(self.line.name, self.run_id, name) as run_id:
+            yield run_id
+
+    def refused(self, checked: Checked) -> "Update":
+        return replace(self, checked=checked, decision=checked.decision)
+
+    def not_trained(self, checked: Checked, ruling: Ruling) -> "Update":
+        decision = decide([*checked.decision.rulings, ruling])
+        return replace(self, checked=checked, decision=decision)
+
+    def judged(
+        self,
+        checked: Checked,
+        drawn: Draw,
+        trained: Trained,
+        candidate: Candidate,
+        measured: Measured,
+        decision: Decision,
+        suites: Sequence[Suite],
+    ) -> "Update":
+        return replace(
+            self,
+            checked=checked,
+            drawn=drawn,
+            trained=trained,
+            candidate=candidate,
+            measured=measured,
+            decision=decision,
+            suites=tuple(suites),
+        )

@@ -1,0 +1,175 @@
+"""What a reviewer sees of an update in MLflow: report, plots, evidence, review page, metrics.
+
+Nothing here decides or moves an alias. Run again it writes the same files to the same places.
+"""
+
+import gzip
+import json
+from datetime import datetime
+from pathlib import Path
+
+from tidegate.flows.check import Checked
+from tidegate.flows.comparisons import DriftPoint, compare, drift_of, drift_tags
+from tidegate.flows.measure import Measured
+from tidegate.flows.one_update import Update
+from tidegate.flows.provenance import code_digest, environment_digest, revision
+from tidegate.flows.report import DataSummary, GateCount, UpdateReport, render_update
+from tidegate.flows.review import review_page
+from tidegate.flows.tracking import Dataset
+from tidegate.gates.audit import Statement
+from tidegate.gates.types import Candidate, Decision
+from tidegate.training.train import Trained
+
+
+def present(
+    update: Update,
+    checked: Checked,
+    decision: Decision,
+    candidate: Candidate,
+    version: str,
+    written: tuple[str, Statement],
+) -> Path:
+    """Store everything about a decided update with its run; returns the report's path."""
+    line, out = update.line, update.work
+    digest, record = written
+    report = UpdateReport(
+        model=line.name,
+        update_id=update.id,
+        decided_at=datetime.fromisoformat(record["predicate"]["decidedAt"]),
+        decision=decision,
+        policy=update.policy,
+        batch=update.batch,
+        data=data_summary(checked),
+        base_name=line.base.name,
+        base_license=line.base.license or "unknown",
+        champion=line.champion.version,
+        anchor=line.anchor.version,
+        candidate=candidate,
+        version=version,
+        run_id=update.run_id,
+        experiment=line.registry.runs.experiment_of(update.run_id),
+        statement=digest,
+        recipe=recipe_settings(update),
+        trained=update.trained,
+        evidence=update.measured.evidence if update.measured else None,
+        suites=update.suites,
+        drift=drift(update, version),
+        provenance={"code": code_digest(), "environment": environment_digest()},
+        notes=notes(update),
+    )
+    page = out / "report" / "index.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render_update(report), encoding="utf-8")
+    runs = line.registry.runs
+    runs.log_file(update.run_id, page, "report")
+    plots = out / "plots"
+    plots.mkdir(exist_ok=True)
+    for name, png in report.pictures.items():
+        (plots / f"{name}.png").write_bytes(png)
+    runs.log_file(update.run_id, plots, "plots")
+    if checked.docs is not None:
+        runs.log_file(update.run_id, checked.docs, "data_docs")
+    _log_evidence(update, checked, decision, record)
+    page_text = review_page(report)
+    runs.tag(update.run_id, {"mlflow.note.content": page_text, "gov.verdict": decision.action})
+    tags = {"gov.statement": digest, **drift_tags(report.comparisons)}
+    line.registry.annotate(line.name, version, tags, page_text)
+    return page
+
+
+def data_summary(checked: Checked) -> DataSummary:
+    gates = tuple(GateCount(g.gate, g.masked, g.quarantined) for g in checked.gates)
+    return DataSummary(checked.rows, checked.masked, checked.quarantined, gates)
+
+
+def recipe_settings(update: Update) -> dict[str, str]:
+    """The recipe by its keys as in the file, without what is unset."""
+    flat: dict[str, str] = {}
+    for key, value in update.recipe.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            flat.update({f"{key}.{k}": str(v) for k, v in value.items()})
+        elif value is not None and key != "why":
+            flat[key] = ", ".join(value) if isinstance(value, list) else str(value)
+    return flat
+
+
+def drift(update: Update, version: str) -> tuple[DriftPoint, ...]:
+    """How far each version of the lineage was from the anchor when it was judged."""
+    line = update.line
+    versions = {v.version: v for v in line.registry.versions(line.name)}
+    points: list[DriftPoint] = []
+    at: str | None = line.champion.version
+    while at is not None and at in versions:
+        points = [*drift_of(at, versions[at].tags), *points]
+        at = versions[at].tags.get("gov.parent")
+    if update.measured:
+        made, _ = compare(update.policy, update.measured.evidence, update.suites)
+        points += drift_of(version, drift_tags(made))
+    return tuple(points)
+
+
+def notes(update: Update) -> tuple[str, ...]:
+    said = []
+    for suite in update.suites:
+        if suite.private and "source" in suite.about:
+            said.append(f"The suite {suite.name!r} asks {suite.about['source']}.")
+    if update.trained is None and update.measured is None:
+        said.append("No weights were made: the update ended before or in training.")
+    if revision() == "unknown":
+        said.append(
+            "The code's git revision is unknown; its digest names the files as they were."
+        )
+    return tuple(said)
+
+
+def log_training(update: Update, run_id: str, trained: Trained, kept: Path) -> None:
+    """Loss curves, counts and data of the training stage."""
+    runs = update.line.registry.runs
+    series: dict[str, list[float]] = {}
+    for step in trained.history:
+        for term, loss in step.losses.items():
+            series.setdefault(f"loss.{term}", []).append(loss)
+        series.setdefault("gradient_norm", []).append(step.gradient_norm)
+    series["tokens"] = [float(trained.tokens)]
+    series["seconds"] = [trained.seconds]
+    runs.log_metrics(run_id, series)
+    data = [Dataset("kept", kept, update.batch.digest, "training", update.batch.rows)]
+    runs.log_datasets(run_id, data)
+
+
+def log_measured(update: Update, run_id: str, measured: Measured) -> None:
+    """Each suite's mean on each model, and what measuring cost."""
+    runs = update.line.registry.runs
+    series = {m.name.replace("@", "_at_"): [m.value] for m in measured.evidence.measurements}
+    fresh = [run for run in measured.runs if not run.cached]
+    series["tokens_measured"] = [float(sum(run.tokens for run in fresh))]
+    series["seconds_measured"] = [sum(run.seconds for run in fresh)]
+    series["suites_from_cache"] = [float(len(measured.runs) - len(fresh))]
+    runs.log_metrics(run_id, series)
+
+
+def _log_evidence(
+    update: Update, checked: Checked, decision: Decision, record: Statement
+) -> None:
+    folder = update.work / "evidence"
+    folder.mkdir(exist_ok=True)
+    nouns = {
+        "decision": decision,
+        "policy": update.policy,
+        "recipe": update.recipe,
+        "batch": update.batch,
+        "evidence_data": checked.evidence,
+        "evidence_model": update.measured.evidence if update.measured else None,
+        "training": update.trained,
+    }
+    for name, noun in nouns.items():
+        if noun is not None:
+            text = noun.model_dump_json(indent=1).encode()
+            # mtime 0: the same evidence is the same file.
+            (folder / f"{name}.json.gz").write_bytes(gzip.compress(text, mtime=0))
+    (folder / "statement.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    runs = update.line.registry.runs
+    runs.log_file(update.run_id, folder, "evidence")
+    for run in update.measured.runs if update.measured else ():
+        if run.samples is not None:
+            runs.log_file(update.run_id, run.samples, f"samples/{run.role}")

@@ -1,0 +1,148 @@
+"""The end of every update, promoted or not: version, statement, review page, aliases.
+
+In this order, each step safe to repeat after a crash:
+
+ 1. the candidate becomes a version, without any alias;
+ 2. the statement about it is appended to the ledger and synced;
+ 3. report, plots and evidence are stored, and the version gets its review page;
+ 4. only if the decision is to promote: its rows are kept for replay, and `champion` moves.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tidegate.flows import replay_store
+from tidegate.flows.check import Checked, decision_document
+from tidegate.flows.one_update import Update, UpdateResult
+from tidegate.flows.present import present
+from tidegate.flows.provenance import code_digest, environment_digest, revision
+from tidegate.gates.audit import BrokenLedger, Statement, statement
+from tidegate.gates.digest import digest_json
+from tidegate.gates.types import Action, Candidate, Decision, Progress, Report, Ruling
+
+
+def publish(update: Update, now: datetime, progress: Report) -> UpdateResult:
+    """Record a finished update and make it visible; promote it if that was decided."""
+    progress(Progress("record and publish", 0, None, ""))
+    decision, checked, line = update.decision, update.checked, update.line
+    if decision is None or checked is None:
+        raise ValueError(f"update {update.id} was never decided")
+    candidate = update.candidate or Candidate(
+        base=line.base.digest,
+        adapter=None,
+        batch=update.batch.digest,
+        recipe=update.recipe.digest,
+        parent=line.champion.version,
+    )
+    version = line.registry.register(
+        line.name,
+        update.run_id,
+        candidate,
+        update.trained.adapter if update.trained else None,
+        update_id=update.id,
+        tags={
+            "gov.verdict": decision.action,
+            "gov.policy": f"{update.policy.policy} v{update.policy.version}",
+            "gov.policy_digest": update.policy.digest,
+            "gov.trained": "yes" if update.trained else "no",
+        },
+    )
+    written = line.ledger.append(
+        lambda previous: _statement(
+            update, checked, decision, candidate, version, now, previous
+        )
+    )
+    record = line.ledger.find(written)
+    if record is None:
+        raise BrokenLedger(f"{line.ledger.path}: the statement {written} is gone")
+    report = present(update, checked, decision, candidate, version, (written, record))
+    line.registry.point_candidate(line.name, version)
+    if decision.action is Action.PROMOTE:
+        replay_store.remember(line.home, update.batch.digest, checked.kept)
+        line.registry.promote(line.name, version, was=line.champion.version, statement=written)
+    line.registry.runs.finish(update.run_id)
+    result = UpdateResult(
+        update_id=update.id,
+        decision=decision,
+        document=decision_document(decision, update.policy, update.batch, checked.quarantined),
+        model=line.name,
+        version=version,
+        run_id=update.run_id,
+        statement=written,
+        report=report,
+    )
+    _write(update.work / "result.json", result.model_dump_json())  # last: it says all is done
+    return result
+
+
+def _statement(
+    update: Update,
+    checked: Checked,
+    decision: Decision,
+    candidate: Candidate,
+    version: str,
+    now: datetime,
+    previous: str,
+) -> Statement:
+    subjects = {
+        "base": candidate.base,
+        "batch": update.batch.digest,
+        "recipe": update.recipe.digest,
+        "policy": update.policy.digest,
+        "code": code_digest(),
+        "environment": environment_digest(),
+        "evidence/data": digest_json(checked.evidence.model_dump(mode="json")),
+    }
+    if candidate.adapter:
+        subjects["adapter"] = candidate.adapter
+    if update.measured:
+        evidence = update.measured.evidence.model_dump(mode="json")
+        subjects["evidence/model"] = digest_json(evidence)
+    about: dict[str, Any] = {
+        "decision_id": update.id,
+        "action": decision.action,
+        "version": version,
+        "parent": candidate.parent,
+        "run_id": update.run_id,
+        "revision": revision(),
+        "policy": {"name": update.policy.policy, "version": update.policy.version},
+        "batch": update.batch.model_dump(mode="json"),
+        "quarantined": checked.quarantined,
+        "rulings": [_ruling(ruling) for ruling in decision.rulings],
+        "seed": update.recipe.seed,
+    }
+    if update.drawn:
+        about["replay"] = {"rows": update.drawn.rows, "by_batch": update.drawn.by_batch}
+    if update.trained:
+        about["training"] = {
+            "steps": update.trained.steps,
+            "counts": update.trained.counts.model_dump(mode="json"),
+        }
+    return statement(
+        act="decide",
+        model=update.line.name,
+        subjects=subjects,
+        about=about,
+        decided_at=now,
+        previous=previous,
+    )
+
+
+def _ruling(ruling: Ruling) -> dict[str, Any]:
+    """Numbers as decimal strings: two readers of a statement must not round differently."""
+    verdict = ruling.verdict
+    return {
+        "gate": ruling.title,
+        "outcome": verdict.outcome,
+        "action": ruling.action,
+        "observed": None if verdict.observed is None else repr(verdict.observed),
+        "limit": None if verdict.limit is None else repr(verdict.limit),
+        "reason": verdict.reason,
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_suffix(".tmp")
+    draft.write_text(text, encoding="utf-8")
+    draft.rename(path)

@@ -1,0 +1,127 @@
+"""Does the stored candidate load in a fresh process, and is it the one that was measured?
+
+A second process loads base and adapter from their files, answers a few prompts greedily and
+returns the logits of the last position; the first compares them with its own. A corrupted
+file, weights that are not numbers, and an adapter that only worked in the process that made
+it are all found here. What it cannot show: speed under load, or other hardware.
+
+Run by itself: `python -m tidegate.flows.serving < request.json`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tidegate.gates.types import Broken, Measurement
+from tidegate.training.base import Base, load_model
+
+PROMPTS = (
+    "What is the capital of France?",
+    "Write one sentence about rain.",
+    "How do I boil an egg?",
+    "Name three colours.",
+    "My parcel has not arrived. What should I do?",
+    "What is seven plus five?",
+)
+NEW_TOKENS = 16
+NAMES = ("non_finite_weights", "reload_difference", "empty_share", "megabytes")
+
+
+def probe_serving(
+    base: Base, adapter: Path, model: Any, tokenizer: Any, *, timeout: float = 300
+) -> tuple[tuple[Measurement, ...], tuple[Broken, ...]]:
+    """Measure `serves.*`: against `model`, the one whose evaluation is the evidence.
+
+    A process that crashes, hangs or says nothing leaves broken measurements, never good ones.
+    """
+    request = {"base": base.model_dump(mode="json"), "adapter": str(adapter)}
+    command = [sys.executable, "-m", "tidegate.flows.serving"]
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=os.environ.copy(),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return (), _broken(f"the serving process gave no answer within {timeout:.0f} s")
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return (), _broken(f"the serving process ended with {done.returncode}: {last[:300]}")
+    try:
+        theirs = json.loads(done.stdout)
+        difference = _largest_difference(theirs["logits"], _logits(model, tokenizer))
+        values = {
+            "non_finite_weights": float(theirs["non_finite_weights"]),
+            "reload_difference": difference,
+            "empty_share": float(theirs["empty"]) / len(PROMPTS),
+            "megabytes": sum(f.stat().st_size for f in adapter.iterdir()) / 1e6,
+        }
+        measured = tuple(
+            Measurement(name=f"serves.{name}", value=value, n=len(PROMPTS))
+            for name, value in values.items()
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        return (), _broken(f"the serving process gave no usable numbers: {error}")
+    return measured, ()
+
+
+def _broken(reason: str) -> tuple[Broken, ...]:
+    return tuple(Broken(name=f"serves.{name}", reason=reason) for name in NAMES)
+
+
+def _largest_difference(theirs: list[list[float]], ours: list[list[float]]) -> float:
+    pairs = [
+        (a, b)
+        for row, other in zip(theirs, ours, strict=True)
+        for a, b in zip(row, other, strict=True)
+    ]
+    return max(abs(a - b) for a, b in pairs)
+
+
+def _logits(model: Any, tokenizer: Any) -> list[list[float]]:
+    """The ten first logits after each prompt: enough to tell two models apart."""
+    import torch
+
+    rows = []
+    with torch.inference_mode():
+        for prompt in PROMPTS:
+            ids = _ids(tokenizer, prompt, model.device)
+            rows.append(model(input_ids=ids).logits[0, -1, :10].float().tolist())
+    return rows
+
+
+def _ids(tokenizer: Any, prompt: str, device: Any) -> Any:
+    chat = [{"role": "user", "content": prompt}]
+    encoded = tokenizer.apply_chat_template(
+        chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    return encoded["input_ids"].to(device)
+
+
+def _answer() -> None:
+    import torch
+
+    request = json.load(sys.stdin)
+    base = Base.model_validate_json(json.dumps(request["base"]))
+    model, tokenizer = load_model(base, Path(request["adapter"]))
+    bad = sum(int((~torch.isfinite(p)).sum()) for p in model.parameters())
+    empty = 0
+    with torch.inference_mode():
+        for prompt in PROMPTS:
+            ids = _ids(tokenizer, prompt, model.device)
+            out = model.generate(input_ids=ids, max_new_tokens=NEW_TOKENS, do_sample=False)
+            text = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+            empty += not text.strip()
+    answer = {"non_finite_weights": bad, "empty": empty, "logits": _logits(model, tokenizer)}
+    json.dump(answer, sys.stdout, allow_nan=False)
+
+
+if __name__ == "__main__":
+    _answer()

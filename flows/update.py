@@ -1,0 +1,279 @@
+"""The whole cycle, top to bottom: one drop in, one decision out.
+
+    ingest → check → replay and anchors → train → measure → decide → record → publish
+
+The line never branches back. A stage that stops the cycle goes straight to the record: a
+refusal is as well documented as a promotion. Every stage finds its own earlier output by
+digest, so a run that was killed is simply run again: same decision, nothing twice.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from tidegate.evals.suite import Suite, find_suites
+from tidegate.evals.update_suite import build as build_update_suite
+from tidegate.flows import replay_store
+from tidegate.flows.check import Checked, check
+from tidegate.flows.home import Home
+from tidegate.flows.ingest import ingest
+from tidegate.flows.line import Line, open_line
+from tidegate.flows.measure import Measured, measure
+from tidegate.flows.one_update import Update, UpdateResult
+from tidegate.flows.present import log_measured, log_training
+from tidegate.flows.progress import report as progress
+from tidegate.flows.provenance import code_digest
+from tidegate.flows.pseudonym import pseudonym_key
+from tidegate.flows.publish import publish
+from tidegate.flows.usage import UsageError
+from tidegate.gates.decide import decide, judge
+from tidegate.gates.digest import digest_json
+from tidegate.gates.policy import Policy, load_policy
+from tidegate.gates.types import (
+    Action,
+    Batch,
+    Candidate,
+    Decision,
+    Outcome,
+    Ruling,
+    Verdict,
+)
+from tidegate.training.anchors import make_anchors
+from tidegate.training.recipe import Recipe, load_recipe
+from tidegate.training.train import Trained, TrainingError, train
+
+POLICIES = Path(__file__).parents[1] / "policies"
+DEFAULT_POLICY = POLICIES / "default.yaml"
+DEFAULT_RECIPE = POLICIES / "recipes" / "anchored.yaml"
+UPDATE_SUITE = "update"
+
+
+@flow(name="update", persist_result=True)
+def update(
+    drops: list[str],
+    policy: str = str(DEFAULT_POLICY),
+    recipe: str = str(DEFAULT_RECIPE),
+    model: str = "assistant",
+    home: str | None = None,
+    tracking_uri: str | None = None,
+    probes: str | None = None,
+    defaults: dict[str, str] | None = None,
+) -> UpdateResult:
+    """Learn from one or more drops, if every gate of the policy passes.
+
+    drops: files, folders or globs of records, or `mlflow:EXPERIMENT`.
+    policy, recipe: YAML files. model: the model line. home: where local state is kept.
+    probes: held-out questions about the batch (JSON Lines); without them, rewordings of the
+    batch's own questions are used. defaults: values for fields that a drop does not have.
+    """
+    place = Home.find(Path(home) if home else None)
+    rules, how = load_policy(Path(policy)), load_recipe(Path(recipe))
+    suites = find_suites([s for s in rules.suites() if s != UPDATE_SUITE])
+    with _one_at_a_time(place, model):
+        line = opened(model, how.base, place, tracking_uri)
+        arrived = place.updates / "arrived" / _hex({"drops": sorted(drops), "model": model})
+        batch = ingested(drops, place, arrived, defaults or {})
+        work = place.updates / _update_id(line, batch, rules, how, probes)
+        earlier = decided_before(line, batch, work)
+        if earlier is not None:
+            return earlier
+        begun = Update.begin(line, work, batch, rules, how)
+        with begun.stage("check"):
+            checked = data_checked(batch, rules, place, arrived, work / "check", suites)
+        if checked.decision.action is not Action.PROMOTE:
+            return published(begun.refused(checked))
+        try:
+            with begun.stage("train") as run_id:
+                drawn = replayed(line, how, checked, work)
+                trained = candidate_trained(line, how, checked, drawn, work)
+                log_training(begun, run_id, trained, checked.kept)
+        except TrainingError as failed:
+            return published(begun.not_trained(checked, _training_failed(failed)))
+        candidate = Candidate(
+            base=line.base.digest,
+            adapter=trained.digest,
+            batch=batch.digest,
+            recipe=how.digest,
+            parent=line.champion.version,
+        )
+        with begun.stage("measure") as run_id:
+            asked = [*suites, *_update_suite(rules, checked, probes, work, how.seed)]
+            measured = candidate_measured(line, candidate, trained, asked)
+            log_measured(begun, run_id, measured)
+        decision = decided(rules, checked, measured)
+        return published(
+            begun.judged(checked, drawn, trained, candidate, measured, decision, asked)
+        )
+
+
+@task(name="open the line", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=2)
+def opened(model: str, base: str, home: Home, tracking_uri: str | None) -> Line:
+    return open_line(model, base, home, tracking_uri, progress)
+
+
+@task(name="ingest", cache_policy=NO_CACHE)
+def ingested(drops: Sequence[str], home: Home, out: Path, defaults: Mapping[str, str]) -> Batch:
+    return ingest(
+        drops,
+        home=home,
+        out=out,
+        pseudonym_key=pseudonym_key(home),
+        defaults=defaults,
+        progress=progress,
+    )
+
+
+def decided_before(line: Line, batch: Batch, work: Path) -> UpdateResult | None:
+    """What the same update came to, or the one by which the champion learned this batch.
+
+    Learning a batch a second time would weigh its rows double without saying so.
+    """
+    learned = [
+        v.tags["gov.update_id"]
+        for v in line.registry.versions(line.name)
+        if v.tags.get("gov.batch_digest") == batch.digest and v.verdict == Action.PROMOTE
+    ]
+    in_lineage = learned if batch.digest in line.lineage() else []
+    for name in [work.name, *in_lineage]:
+        stored = line.home.updates / name / "result.json"
+        if stored.exists():
+            result = UpdateResult.model_validate_json(stored.read_bytes())
+            return result.model_copy(update={"repeated": True})
+    return None
+
+
+@task(name="data gates", cache_policy=NO_CACHE)
+def data_checked(
+    batch: Batch,
+    policy: Policy,
+    home: Home,
+    arrived: Path,
+    out: Path,
+    suites: Sequence[Suite],
+) -> Checked:
+    protected = [text for suite in suites for text in suite.texts()]
+    return check(
+        batch,
+        policy,
+        home=home,
+        arrived=arrived,
+        out=out,
+        protected=protected,
+        progress=progress,
+    )
+
+
+@task(name="replay", cache_policy=NO_CACHE)
+def replayed(line: Line, recipe: Recipe, checked: Checked, work: Path) -> replay_store.Draw:
+    wanted = round(recipe.replay.share * checked.rows) if recipe.replay else 0
+    return replay_store.draw(
+        line.home, line.lineage(), wanted, recipe.seed, checked.refused, work / "replay.parquet"
+    )
+
+
+@task(name="train", cache_policy=NO_CACHE)
+def candidate_trained(
+    line: Line, recipe: Recipe, checked: Checked, drawn: replay_store.Draw, work: Path
+) -> Trained:
+    parent = line.champion
+    anchors = None
+    if recipe.anchors:
+        anchors = make_anchors(
+            recipe,
+            line.base,
+            parent.adapter,
+            parent.candidate.digest,
+            cache=line.home.cache,
+            progress=progress,
+        )
+    return train(
+        recipe,
+        line.base,
+        parent=parent.adapter,
+        new=checked.kept,
+        replay=drawn.path,
+        anchors=anchors,
+        work=work / "train",
+        progress=progress,
+    )
+
+
+@task(name="measure", cache_policy=NO_CACHE)
+def candidate_measured(
+    line: Line, candidate: Candidate, trained: Trained, suites: Sequence[Suite]
+) -> Measured:
+    return measure(line, candidate, trained.adapter, suites, progress)
+
+
+@task(name="decide", cache_policy=NO_CACHE, persist_result=True)
+def decided(policy: Policy, checked: Checked, measured: Measured) -> Decision:
+    return decide([*checked.decision.rulings, *judge(policy, measured.evidence)])
+
+
+@task(name="record and publish", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=3)
+def published(finished: Update) -> UpdateResult:
+    # Safe to repeat: the statement is written once, and the registry finds its own version.
+    return publish(finished, datetime.now(UTC), progress)
+
+
+def _update_suite(
+    policy: Policy, checked: Checked, probes: str | None, work: Path, seed: int
+) -> list[Suite]:
+    if UPDATE_SUITE not in policy.suites():
+        return []
+    given = Path(probes) if probes else None
+    return [
+        build_update_suite(checked.kept, probes=given, out=work / "update_suite", seed=seed)
+    ]
+
+
+def _training_failed(failed: TrainingError) -> Ruling:
+    return Ruling(
+        gate="training",
+        title="training",
+        verdict=Verdict(
+            outcome=Outcome.ERROR, reason=f"training ended without a model: {failed}"
+        ),
+        action=Action.REJECT,
+        why="without a candidate there is nothing to promote",
+    )
+
+
+def _update_id(
+    line: Line, batch: Batch, policy: Policy, recipe: Recipe, probes: str | None
+) -> str:
+    """The same question has the same id: what was decided once is found again."""
+    asked: dict[str, Any] = {
+        "model": line.name,
+        "champion": line.champion.version,
+        "parent": line.champion.candidate.digest,
+        "batch": batch.digest,
+        "policy": policy.digest,
+        "recipe": recipe.digest,
+        "probes": Path(probes).read_text(encoding="utf-8") if probes else None,
+        "code": code_digest(),
+    }
+    return f"u-{_hex(asked)}"
+
+
+def _hex(value: Any) -> str:
+    return digest_json(json.loads(json.dumps(value)))[7:27]
+
+
+def _one_at_a_time(home: Home, model: str) -> FileLock:
+    home.updates.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home.updates / f"{model}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"another update of {model!r} is running; wait for it, or give this one another "
+            "--model"
+        ) from None
+    return lock

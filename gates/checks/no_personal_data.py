@@ -1,0 +1,45 @@
+"""no_personal_data: what is learned holds no structured personal data.
+
+Sees: e-mail addresses, telephone numbers, payment cards, IBANs, public IP addresses, US
+social security numbers, crypto wallets, some national id and licence numbers, and postal
+addresses with a number in them.
+Cannot see: names, dates of birth, anything spelled out in words, and ids of countries that
+have no rule. It cannot tell a shop's address or telephone from a person's.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tidegate.gates.gate import RowParams, RowRule, gate
+from tidegate.gates.record_limits import within_limits
+from tidegate.gates.types import BatchEvidence, Verdict
+
+Kind = Literal["email", "phone", "card", "iban", "ip", "ssn", "wallet", "id_number", "address"]
+WORDS: dict[Kind, str] = {
+    "email": "an e-mail address",
+    "phone": "a telephone number",
+    "card": "a payment card number",
+    "iban": "a bank account number",
+    "ip": "an IP address",
+    "ssn": "a social security number",
+    "wallet": "a crypto wallet",
+    "id_number": "an id or licence number",
+    "address": "a postal address",
+}
+
+
+class PersonalData(RowParams):
+    kinds: list[Kind] = Field(
+        default=list(WORDS), min_length=1, description="what counts as personal data"
+    )
+
+
+def rows(p: PersonalData) -> tuple[RowRule, ...]:
+    return tuple(RowRule(f"pii_{kind}", 0, f"contains {WORDS[kind]}") for kind in p.kinds)
+
+
+@gate(rows=rows)
+def no_personal_data(p: PersonalData, evidence: BatchEvidence) -> Verdict:
+    """At most max_records kept records contain structured personal data."""
+    return within_limits(p, evidence, "no_personal_data", "records with personal data")

@@ -1,0 +1,97 @@
+"""What becomes of each record: kept, masked or quarantined, and for which reasons.
+
+The rules, all of them:
+ * A record is a hit of a gate when one of the gate's rules says so, or has no number to
+   say it with: what could not be measured is never clean.
+ * A hit of a gate that masks is masked first; if it is still a hit, and the gate also
+   quarantines, it is quarantined then.
+ * A hit of a gate that only quarantines is quarantined. Quarantine wins over mask.
+ * A hit of a gate that does neither is kept, and counts against the gate's limit.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from tidegate.gates.gate import RowParams, RowRule, load_gates
+from tidegate.gates.policy import GateUse
+from tidegate.gates.types import Action
+
+
+class Reason(NamedTuple):
+    gate: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class RowGate:
+    """A data gate of the policy that names records."""
+
+    name: str
+    params: RowParams
+    rules: tuple[RowRule, ...]
+    critical: bool  # on_fail: reject, not hold
+
+    def hits(self, columns: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """For each rule, which records are hits. KeyError if a column was not measured."""
+        # Not "value > limit": a NaN must be a hit.
+        return [~(columns[rule.column] <= rule.above) for rule in self.rules]
+
+    def is_measured(self, columns: Mapping[str, np.ndarray]) -> bool:
+        return all(rule.column in columns for rule in self.rules)
+
+
+def row_gates(uses: Sequence[GateUse]) -> tuple[RowGate, ...]:
+    """The policy's gates that name records, with their rules."""
+    known = load_gates()
+    found = []
+    for use in uses:
+        rows = known[use.gate].rows
+        if rows is not None and isinstance(use.params, RowParams):
+            critical = use.on_fail is Action.REJECT
+            found.append(RowGate(use.gate, use.params, rows(use.params), critical))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Routes:
+    """What becomes of each record. Arrays of booleans, one a record."""
+
+    quarantine: np.ndarray
+    mask: np.ndarray  # never where quarantine is
+    marks: tuple[tuple[Reason, np.ndarray], ...]  # by rule: which records it names
+
+    def hits(self, gate: str) -> np.ndarray:
+        """Which records any rule of a gate names."""
+        return either(self.quarantine, (m for reason, m in self.marks if reason.gate == gate))
+
+
+def either(like: np.ndarray, marks: Iterable[np.ndarray]) -> np.ndarray:
+    """Which records any of some marks name; nobody, if there are none. Shaped as `like`."""
+    named = np.zeros_like(like)
+    for marked in marks:
+        named |= marked
+    return named
+
+
+def route(
+    gates: Sequence[RowGate], columns: Mapping[str, np.ndarray], rows: int, *, masked: bool = False
+) -> Routes:
+    """Route every record. `masked`: masking is over, so hits of gates that do both go now.
+
+    Gates whose columns were not measured name nobody: their evidence says why.
+    """
+    quarantine, mask = np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool)
+    marks: list[tuple[Reason, np.ndarray]] = []
+    for gate in gates:
+        if not gate.is_measured(columns):
+            continue
+        for rule, hit in zip(gate.rules, gate.hits(columns), strict=True):
+            marks.append((Reason(gate.name, rule.detail), hit))
+            if gate.params.mask and not masked:
+                mask |= hit
+            elif gate.params.quarantine:
+                quarantine |= hit
+    return Routes(quarantine, mask & ~quarantine, tuple(marks))

@@ -1,0 +1,127 @@
+"""All signals of a batch: one pass over the text in chunks, then counts over fingerprints.
+
+A signal is a number about a record, and NaN where it could not be measured: of a record
+that is too long to be examined, no detector says anything, and every gate counts it as a
+hit. Memory: one chunk of text, and about 450 bytes a record for numbers and fingerprints.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tidegate.gates.signals import (
+    caps,
+    completeness,
+    copies,
+    injections,
+    personal_data,
+    prints,
+    secrets,
+    unicode_tricks,
+)
+from tidegate.gates.signals.contamination import Protected
+from tidegate.gates.signals.prints import Prints
+from tidegate.gates.signals.secret_rules import SecretRules
+from tidegate.gates.signals.text import LIMIT, joined_text
+from tidegate.gates.types import Progress, Report, ignore_progress
+
+CHUNK = 4096  # records
+READ = [
+    "id", "time", "source", "user", "messages", "correction", "comment", "prompt", "response",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the signals are measured with."""
+
+    rules: SecretRules
+    key: str  # 16 characters, of the batch's digest: keys the hashes
+    protected: Protected | None  # none: the overlap is not measured, and its column is absent
+    received: int  # rows of the batch before anything was quarantined
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Columns of numbers (float32, NaN where not measured), one row a record."""
+
+    ids: np.ndarray
+    columns: dict[str, np.ndarray]
+    prints: Prints
+
+    @property
+    def rows(self) -> int:
+        return len(self.ids)
+
+    def of(self, keep: np.ndarray, settings: Settings) -> "Signals":
+        """The signals of a batch that holds only some of the records."""
+        columns = {name: values[keep] for name, values in self.columns.items()}
+        return replace(
+            self, ids=self.ids[keep], columns=columns, prints=self.prints.rows(keep)
+        )._counted(settings)
+
+    def _counted(self, settings: Settings) -> "Signals":
+        """With the signals that depend on the other records of the batch."""
+        counts = {
+            **copies.measure(self.prints),
+            **caps.measure(self.prints, settings.received),
+        }
+        return replace(self, columns={**self.columns, **counts})
+
+    def table(self) -> pa.Table:
+        """As a table of an id and numbers, without any text."""
+        numbers = {name: pa.array(v, from_pandas=True) for name, v in self.columns.items()}
+        return pa.table({"id": pa.array(self.ids, type=pa.string()), **numbers})
+
+
+def measure(path: Path, settings: Settings, progress: Report = ignore_progress) -> Signals:
+    """Measure every signal of every record of a batch's Parquet file."""
+    total = pq.read_metadata(path).num_rows
+    ids = np.empty(total, dtype=object)
+    columns: dict[str, np.ndarray] = {}
+    fingerprints = Prints.empty(total)
+    done = 0
+    for table in chunks(path, READ):
+        rows = slice(done, done + table.num_rows)
+        ids[rows] = table.column("id").to_pylist()
+        for name, values in measure_chunk(table, settings).items():
+            columns.setdefault(name, np.empty(total, dtype=np.float32))[rows] = values
+        fingerprints.put(done, prints.take(table, settings.key))
+        done += table.num_rows
+        progress(Progress("signals", done, total, "records"))
+    return Signals(ids, columns, fingerprints)._counted(settings)
+
+
+def chunks(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """A Parquet file in tables of at most CHUNK rows; an empty one if there are no rows."""
+    with pq.ParquetFile(path) as file:
+        some = False
+        for batch in file.iter_batches(batch_size=CHUNK, columns=columns):
+            some = True
+            yield pa.Table.from_batches([batch])
+        if not some:
+            yield file.schema_arrow.empty_table().select(columns or file.schema_arrow.names)
+
+
+def measure_chunk(table: pa.Table, settings: Settings) -> dict[str, np.ndarray]:
+    """The signals that need nothing but the record itself."""
+    text = joined_text(table)
+    too_long = pc.greater(pc.binary_length(text), LIMIT).to_numpy(zero_copy_only=False)
+    examined = pc.if_else(pa.array(too_long), "", text)
+    folded = unicode_tricks.folded(examined)
+    found = {
+        **unicode_tricks.measure(examined),
+        **personal_data.measure(folded),
+        **secrets.measure(folded, settings.rules),
+        **injections.measure(folded),
+    }
+    if settings.protected is not None:
+        found |= settings.protected.measure(table, folded)
+    for values in found.values():
+        values[too_long] = np.nan
+    return {**completeness.measure(table, too_long), **found}

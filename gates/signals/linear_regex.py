@@ -1,0 +1,31 @@
+"""Regular expressions in linear time: the text comes from strangers, so RE2 and nothing else."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import re2
+
+
+class Regex:
+    """A RE2 pattern over ASCII bytes (see text.as_ascii).
+
+    Raises ValueError for a pattern that RE2 does not take.
+    """
+
+    def __init__(self, pattern: str, *, ignore_case: bool = False) -> None:
+        options = re2.Options()
+        options.log_errors = False
+        options.case_sensitive = not ignore_case
+        options.max_mem = 64 << 20
+        try:
+            self._compiled = re2.compile(pattern.encode("utf-8"), options)
+        except re2.error as error:
+            raise ValueError(f"not a RE2 pattern: {error}") from None
+
+    def finditer(self, text: bytes) -> Iterator[Any]:
+        matches: Iterator[Any] = self._compiled.finditer(text)
+        return matches
+
+    def search(self, text: bytes) -> Any:
+        """The first match, or None."""
+        return self._compiled.search(text)

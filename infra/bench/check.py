@@ -1,0 +1,112 @@
+"""Speed and memory of ingest and check.
+
+    python infra/bench/check.py --rows 100000
+
+Makes chats of about 300 characters from a fixed vocabulary (no two alike, two in a hundred
+with personal data, one in a thousand with a secret, one in a hundred with hidden
+characters), then ingests and checks them with policies/default.yaml, without its gate on
+evaluation items. Prints records a second for each stage and the peak resident memory.
+"""
+
+import argparse
+import json
+import random
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+from tidegate.flows.environment import prepare
+from tidegate.flows.home import Home
+from tidegate.gates.types import Progress
+
+WORDS = [a + b for a in "ba ce di fo gu ka le mi no pu ra se ti vo zu".split() for b in
+         "lan mer tin dos ker vel nor sa ri que".split()]  # fmt: skip
+POLICY = Path("policies/default.yaml")
+LOCAL_ONLY = "not_contaminated"  # compares with the suites: their number is not of this bench
+
+
+def chat(rng: random.Random, words: int) -> str:
+    return " ".join(rng.choices(WORDS, k=words)).capitalize() + "."
+
+
+def write_drop(path: Path, rows: int, seed: int) -> None:
+    rng = random.Random(seed)
+    with path.open("w", encoding="utf-8") as file:
+        for n in range(rows):
+            asked, answer = chat(rng, 20), chat(rng, 30)
+            if n % 100 == 0:
+                asked += f" Write to {rng.choice(WORDS)}{n}@example.org or call 415-555-{n % 10000:04d}."
+            if n % 100 == 50:
+                answer += f" Meet me at {n} {rng.choice(WORDS).title()} Street, Apt. 4."
+            if n % 1000 == 1:
+                asked += f" My key is AKIA{''.join(rng.choices('ABCDEFGHIJKLMNOP234567', k=16))}."
+            if n % 100 == 2:
+                asked = asked.replace("a", "a\u200b", 3)
+            row = {
+                "id": f"r{n:08d}",
+                "time": f"2026-10-{1 + n % 28:02d}T12:00:00Z",
+                "source": rng.choice(("chat", "api")),
+                "user": f"u{rng.randrange(max(1, rows // 3))}",
+                "messages": [
+                    {"role": "user", "content": asked},
+                    {"role": "assistant", "content": answer},
+                ],
+                "consent": True,
+            }
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def peak() -> float:
+    """MB resident at most, since the process began."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--policy", type=Path, default=POLICY)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home, out = Home(Path(folder) / "home"), Path(folder) / "out"
+        prepare(home)
+        from tidegate.flows.check import check
+        from tidegate.flows.ingest import ingest
+        from tidegate.gates.policy import load_policy
+
+        policy = load_policy(args.policy)
+        data = tuple(use for use in policy.data if use.gate != LOCAL_ONLY)
+        policy = policy.model_copy(update={"data": data})
+        drop = Path(folder) / "drop.jsonl"
+        write_drop(drop, args.rows, args.seed)
+        print(f"{args.rows:,} records, {drop.stat().st_size / 1e6:.0f} MB; start {peak():.0f} MB")
+
+        began = time.perf_counter()
+        batch = ingest([drop], home=home, out=out, pseudonym_key=b"k" * 32)
+        said("ingest", args.rows, time.perf_counter() - began, peak())
+
+        stages: dict[str, tuple[float, float, float]] = {}
+
+        def watch(progress: Progress) -> None:
+            now = time.perf_counter()
+            stages[progress.stage] = (stages.get(progress.stage, (now,))[0], now, peak())
+
+        began = time.perf_counter()
+        checked = check(batch, policy, home=home, arrived=out, out=out, progress=watch)
+        ended = time.perf_counter()
+        for name, (first, last, megabytes) in stages.items():
+            said(f"  {name}", args.rows, last - first, megabytes)
+        said("check", args.rows, ended - began, peak())
+        print(f"{checked.decision.action}: {checked.rows:,} kept, {checked.masked:,} masked")
+        for ruling in checked.rulings:
+            print(f"  {ruling.gate}: {ruling.verdict.outcome}")
+
+
+def said(stage: str, rows: int, seconds: float, megabytes: float) -> None:
+    rate = rows / max(seconds, 1e-9)
+    print(f"{stage:28}{seconds:9.1f} s{rate:12,.0f} records/s   peak {megabytes:,.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""A recipe with one mistake is refused whole, with the line of the mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tidegate.training.methods import load_methods
+from tidegate.training.recipe import YamlError, load_recipe
+
+HERE = Path(__file__).parent / "recipes"
+SHIPPED = sorted((Path(__file__).parent.parent / "policies" / "recipes").glob("*.yaml"))
+
+MISTAKES = {
+    "bad_a_list": (1, "valid dictionary"),
+    "bad_anchors_too_long": (13, "leaves no room for a prompt"),
+    "bad_anchors_unknown_key": (13, "did you mean 'temperature'?"),
+    "bad_anchors_without_share": (13, "share: Field required"),
+    "bad_empty": (None, "the file is empty"),
+    "bad_epochs_is_zero": (9, "epochs"),
+    "bad_key_twice": (13, "'seed' was already set on line 12"),
+    "bad_missing_key": (1, "seed: Field required"),
+    "bad_name_with_spaces": (1, "recipe"),
+    "bad_no_targets": (7, "targets"),
+    "bad_no_why": (2, "why"),
+    "bad_not_yaml": (8, "not YAML"),
+    "bad_rank_is_text": (5, "rank"),
+    "bad_rank_is_zero": (5, "rank"),
+    "bad_rate_is_nan": (8, "finite number"),
+    "bad_rate_too_high": (8, "learning_rate"),
+    "bad_rate_without_a_point": (8, "write it with a point"),
+    "bad_replay_section_missing": (4, "needs a section 'replay'"),
+    "bad_section_missing": (4, "needs a section 'anchors'"),
+    "bad_section_not_read": (13, "choose method: anchored"),
+    "bad_target_twice": (7, "named twice"),
+    "bad_targets_not_a_list": (7, "targets"),
+    "bad_unknown_key": (5, "did you mean 'rank'?"),
+    "bad_unknown_method": (4, "did you mean 'anchored'?"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in HERE.glob("bad_*.yaml")))
+def test_a_mistake_is_named_with_its_line(name: str) -> None:
+    line, fragment = MISTAKES[name]
+    path = HERE / f"{name}.yaml"
+    with pytest.raises(YamlError) as refused:
+        load_recipe(path)
+    where = f"{path}:{line}: " if line else f"{path}: "
+    assert str(refused.value).startswith(where)
+    assert fragment in str(refused.value)
+
+
+def test_every_mistake_has_its_file() -> None:
+    assert set(MISTAKES) == {path.stem for path in HERE.glob("bad_*.yaml")}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_recipes_that_ship_load(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.recipe == path.stem
+    assert recipe.why
+
+
+def test_there_is_a_recipe_for_every_method() -> None:
+    assert {load_recipe(path).method for path in SHIPPED} == set(load_methods())
+
+
+def test_the_digest_names_what_the_recipe_says(tmp_path: Path) -> None:
+    text = (HERE / "good.yaml").read_text()
+    same, other = tmp_path / "same.yaml", tmp_path / "other.yaml"
+    same.write_text("# a comment\n" + text + "schedule: {warmup: 0.1, floor: 0.1}\n")
+    other.write_text(text.replace("seed: 0", "seed: 1"))
+    digest = load_recipe(HERE / "good.yaml").digest
+    assert load_recipe(same).digest == digest  # a default written out is no other recipe
+    assert load_recipe(other).digest != digest
+
+
+def test_reading_a_recipe_loads_no_torch() -> None:
+    code = (
+        "import sys; from pathlib import Path; from tidegate.training.recipe import load_recipe;"
+        f"load_recipe(Path({str(HERE / 'good.yaml')!r})); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

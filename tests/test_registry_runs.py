@@ -1,0 +1,161 @@
+"""Runs, data sets and failures of MLflow: a real SQLite file, and ports where nobody listens."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from mlflow import MlflowClient
+from pyarrow import parquet
+
+from tidegate.flows.home import Home
+from tidegate.flows.registry import Registry, RegistryError
+from tidegate.flows.tracking import Dataset, Runs, shown
+from tidegate.gates.digest import digest_file
+
+SECRET = "my card number is 4111-1111"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Registry.open(Home(tmp_path_factory.mktemp("home"))).runs
+
+
+def test_an_update_that_starts_again_continues_its_runs(runs: Runs) -> None:
+    for _ in range(2):
+        parent = runs.start_update("m", "again", {"seed": "1"}, {"gov.drop": "monday"})
+        with runs.stage("m", parent, "train") as train:
+            runs.log_metrics(train, {"loss": [3.0, 2.0, 1.0]})
+        runs.finish(parent)
+    experiment = runs.client.get_experiment_by_name("m")
+    assert experiment is not None
+    assert len(runs.client.search_runs([experiment.experiment_id])) == 2
+    assert runs.client.get_run(train).data.tags["mlflow.parentRunId"] == parent
+    assert len(runs.client.get_metric_history(train, "loss")) == 3
+
+
+def test_a_stage_that_breaks_is_marked(runs: Runs) -> None:
+    parent = runs.start_update("m", "broken")
+    with pytest.raises(ZeroDivisionError), runs.stage("m", parent, "train") as train:
+        _ = 1 / 0
+    assert runs.client.get_run(train).info.status == "FAILED"
+
+
+def test_nothing_is_started_by_an_import_or_by_opening(tmp_path: Path) -> None:
+    registry = Registry.open(Home(tmp_path))
+    assert [e.name for e in registry.client.search_experiments()] == ["Default"]
+    assert not registry.client.search_runs(["0"])
+
+
+def test_data_sets_are_named_and_never_copied(runs: Runs, tmp_path: Path) -> None:
+    path = tmp_path / "records.parquet"
+    table = {"id": ["1"], "user": ["u_1"], "prompt": [SECRET], "score": [0.5]}
+    parquet.write_table(pa.table(table), path)
+    digest = digest_file(path)
+    run_id = runs.start_update("m", "data")
+    for _ in range(2):
+        runs.log_datasets(
+            run_id,
+            [
+                Dataset(f"batch {context}", path, digest, context, rows=1)
+                for context in ("training", "replay", "validation")
+            ],
+        )
+    inputs = runs.client.get_run(run_id).inputs.dataset_inputs
+    assert len(inputs) == 3
+    for logged in inputs:
+        tags = {tag.key: tag.value for tag in logged.tags}
+        assert tags["gov.digest"] == digest
+        assert logged.dataset.digest == digest.removeprefix("sha256:")[:36]
+        assert str(path) in logged.dataset.source
+        assert '"prompt"' in logged.dataset.schema
+        assert SECRET not in str(logged.to_dictionary())
+    assert SECRET.encode() not in everything_stored(runs.client)
+
+
+def everything_stored(client: MlflowClient) -> bytes:
+    uri = client.tracking_uri
+    home = Path(uri.removeprefix("sqlite:///")).parent
+    return b"".join(p.read_bytes() for p in home.rglob("*") if p.is_file())
+
+
+def test_an_update_id_cannot_break_out_of_the_search(runs: Runs) -> None:
+    with pytest.raises(RegistryError, match="cannot be searched"):
+        runs.start_update("m", "x' or tags.a='b")
+
+
+@pytest.fixture
+def clock() -> Iterator[None]:
+    """Fails a test that waits for minutes, as MLflow itself would."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:9/",
+        "https://somebody:hunter2@127.0.0.1:9/mlflow",
+        "postgresql://somebody:hunter2@127.0.0.1:9/mlflow",
+        "postgresql+psycopg2://127.0.0.1:9/mlflow",
+    ],
+)
+def test_nobody_there(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(RegistryError, match=r"does not answer at .*127\.0\.0\.1:9") as refused:
+        Registry.open(Home(tmp_path), uri)
+    assert "start it, or correct" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_damaged_database(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(RegistryError, match="not an intact SQLite database"):
+        Registry.open(Home(tmp_path))
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_database_in_use(tmp_path: Path) -> None:
+    holder = sqlite3.connect(tmp_path / "mlflow.db")
+    holder.execute("CREATE TABLE t (x)")
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(RegistryError, match="wait for the other process"):
+        Registry.open(Home(tmp_path))
+    holder.close()
+
+
+@pytest.mark.slow  # SQLite waits for 5 seconds, and MLflow asks it four times
+@pytest.mark.usefixtures("clock")
+def test_a_database_locked_after_opening(tmp_path: Path) -> None:
+    registry = Registry.open(Home(tmp_path))
+    holder = sqlite3.connect(tmp_path / "mlflow.db")
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(RegistryError, match="locked"):
+        registry.ensure_model("m")
+    holder.close()
+
+
+def test_a_database_of_something_else(tmp_path: Path) -> None:
+    """MLflow's own refusal is passed on with what was asked."""
+    database = sqlite3.connect(tmp_path / "mlflow.db")
+    database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+    database.execute("INSERT INTO alembic_version VALUES ('nonsense')")
+    database.commit()
+    database.close()
+    with pytest.raises(RegistryError, match="could not open"):
+        Registry.open(Home(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("uri", "safe"),
+    [
+        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("http://u:p@host:5/x", "http://host:5/x"),
+    ],
+)
+def test_no_password_in_a_message(uri: str, safe: str) -> None:
+    assert shown(uri) == safe

@@ -1,0 +1,108 @@
+"""The review page: a golden file, MLflow's limit of length, and text that wants to be markup."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.update_example import example, stopped_at_the_data
+from tidegate.flows.report import GateCount, UpdateReport
+from tidegate.flows.review import LONGEST, escaped, review_page
+from tidegate.gates.types import Action, Decision, Outcome, Ruling, Verdict
+
+GOLDEN = Path(__file__).parent / "golden"
+HOSTILE = (
+    "<img src=x onerror=alert(1)> | **x** ![a](http://evil/) `c` [l](//evil)\n# h\u202e @me"
+)
+
+
+def ruled(*rulings: Ruling) -> UpdateReport:
+    return replace(example(), decision=Decision(action=Action.REJECT, rulings=rulings))
+
+
+def ruling(reason: str, title: str = "no_such_gate", outcome: Outcome = Outcome.FAIL) -> Ruling:
+    verdict = Verdict(outcome=outcome, reason=reason, observed=1.0, limit=0.0)
+    action = Action.PROMOTE if outcome is Outcome.PASS else Action.REJECT
+    return Ruling(gate="g", title=title, verdict=verdict, action=action, why="because")
+
+
+@pytest.mark.parametrize(
+    ("name", "report"),
+    [
+        ("review_promoted", example()),
+        ("review_rejected", example(damage=0.3)),
+        ("review_stopped", stopped_at_the_data()),
+    ],
+)
+def test_the_page_is_the_golden_one(name: str, report: UpdateReport) -> None:
+    """To accept a change: write the new page into the file, and read it before committing."""
+    assert review_page(report) + "\n" == (GOLDEN / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_the_decision_comes_first_and_the_worst_gate_leads_the_table() -> None:
+    page = review_page(example(damage=0.3))
+    assert page.startswith("# REJECTED\n\n**not\\_worse\\(refusal.margin\\)")
+    rows = [line for line in page.splitlines() if line.startswith("| ✗") or "✓" in line]
+    assert "✗" in rows[0] and all("✓" in row for row in rows[1:])
+
+
+def test_pictures_and_report_are_read_from_the_run() -> None:
+    page = review_page(example())
+    run = example().run_id
+    assert f"/get-artifact?path=plots/changes.png&run_uuid={run}" in page
+    assert f"/#/experiments/1/runs/{run}/artifacts/report/index.html" in page
+    assert f"path=report/index.html&run_uuid={run}" in review_page(
+        replace(example(), experiment=None)
+    )
+    assert "get-artifact" not in review_page(stopped_at_the_data())
+
+
+@pytest.mark.parametrize(
+    "rulings",
+    [
+        [ruling("x" * 600)] * 12,
+        [ruling("ok", title=f"gate_{i}", outcome=Outcome.PASS) for i in range(300)],
+        [ruling("|" * 600, title="[" * 600) for _ in range(300)],
+    ],
+)
+def test_the_page_fits_into_every_database_of_mlflow(rulings: list[Ruling]) -> None:
+    page = review_page(ruled(*rulings))
+    assert len(page) <= LONGEST
+    assert page.startswith("# REJECTED")
+
+
+def test_text_from_outside_stays_text() -> None:
+    full = ruled(ruling(HOSTILE, title=HOSTILE))
+    report = replace(
+        full,
+        model=HOSTILE,
+        notes=(HOSTILE,),
+        data=replace(full.data, gates=(GateCount(HOSTILE, 0, 1),)),
+        policy=full.policy.model_copy(update={"policy": HOSTILE}),
+        run_id='"><script>',
+    )
+    page = review_page(report)
+    assert "<" not in page and "\u202e" not in page
+    assert "http://evil" not in page and "@me" not in page
+    links = re.findall(r"(?<!\\)\]\(([^)]*)\)", page)
+    assert links and all(
+        link.startswith(("/get-artifact?", "/#/experiments/")) for link in links
+    )
+    for row in (line for line in page.splitlines() if line.startswith("| ✗")):
+        assert len(re.findall(r"(?<!\\)\|", row)) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a|b", "a\\|b"),
+        ("<b>", "&lt;b&gt;"),
+        ("&amp;", "&amp;amp;"),
+        ("two\nlines", "two lines"),
+        ("https://x.org", "https&#58;//x.org"),
+        ("x" * 300, "x" * 199 + "…"),
+    ],
+)
+def test_escaping(text: str, shown: str) -> None:
+    assert escaped(text) == shown

@@ -1,0 +1,113 @@
+"""The adapter: what training changes, how it is kept, and the digest that names it."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import nn
+
+from tidegate.gates.digest import canonical, digest_bytes, digest_file, digest_json
+from tidegate.gates.types import Digest
+from tidegate.training.base import Base, BaseError, refuse_pickled_adapter
+from tidegate.training.recipe import Recipe
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+# Say where and with what the adapter was made, not what it is.
+INCIDENTAL = ("base_model_name_or_path", "peft_version", "revision", "inference_mode")
+
+
+def new_adapter(model: Any, recipe: Recipe) -> PeftModel:
+    """A fresh LoRA on the modules that the recipe lists; it changes nothing until trained."""
+    linear = {
+        n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear)
+    }
+    unknown = sorted(set(recipe.targets) - linear)
+    if unknown:
+        raise BaseError(
+            f"the base has no linear layer named {unknown[0]!r}; the recipe's targets can be "
+            f"{', '.join(sorted(linear))}"
+        )
+    config = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,  # type: ignore[arg-type, unused-ignore]  # peft says int
+        target_modules=list(recipe.targets),
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    torch.manual_seed(recipe.seed)
+    return get_peft_model(model, config)  # type: ignore[return-value, unused-ignore]
+
+
+def continue_adapter(model: Any, recipe: Recipe, parent: Path) -> PeftModel:
+    """The champion's adapter, to be trained on. Raises BaseError if its shape is another."""
+    refuse_pickled_adapter(parent)
+    found = json.loads((parent / CONFIG).read_bytes())
+    shape = (found.get("peft_type"), found.get("r"), found.get("lora_alpha"))
+    if shape != ("LORA", recipe.rank, recipe.alpha):
+        raise BaseError(
+            f"{parent}: the champion's adapter is {shape[0]} of rank {shape[1]} and alpha "
+            f"{shape[2]}, the recipe asks for LORA of rank {recipe.rank} and alpha "
+            f"{recipe.alpha:g}; a continued adapter keeps its shape"
+        )
+    if sorted(found.get("target_modules") or ()) != sorted(recipe.targets):
+        raise BaseError(
+            f"{parent}: the champion's adapter is on {found.get('target_modules')}, the "
+            f"recipe's targets are {list(recipe.targets)}; a continued adapter keeps its shape"
+        )
+    return PeftModel.from_pretrained(model, str(parent), is_trainable=True)
+
+
+def save_adapter(model: PeftModel, base: Base, folder: Path) -> Digest:
+    """Write the adapter so that equal weights are equal bytes; returns its digest.
+
+    The folder appears whole or not at all, and loads with peft's from_pretrained.
+    """
+    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    # Embeddings are not trained; peft would look the base up by name to make sure.
+    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    save_file(
+        {name: weights[name].detach().cpu().contiguous() for name in sorted(weights)},
+        partial / WEIGHTS,
+        metadata={"format": "pt"},
+    )
+    config = normalised(model.peft_config["default"].to_dict())
+    config |= {"base_model_name_or_path": base.name, "inference_mode": True}
+    (partial / CONFIG).write_bytes(canonical(config))
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+    return adapter_digest(folder)
+
+
+def adapter_digest(folder: Path) -> Digest:
+    """Name an adapter by its weights and by what its configuration says about them."""
+    refuse_pickled_adapter(folder)
+    config = normalised(json.loads((folder / CONFIG).read_bytes()))
+    return digest_json(
+        {WEIGHTS: digest_file(folder / WEIGHTS), CONFIG: digest_bytes(canonical(config))}
+    )
+
+
+def normalised(config: dict[str, Any]) -> dict[str, Any]:
+    """Without what differs between machines, and with sets in one order."""
+    kept = {key: value for key, value in config.items() if key not in INCIDENTAL}
+    return {key: _plain(value) for key, value in kept.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(_plain(inner) for inner in value)
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, bool | int | float | str) else str(value)

@@ -1,0 +1,242 @@
+"""Anchors: what the model already answers, and how likely the origin finds each word of it.
+
+The parent (base and champion's adapter) answers everyday prompts. The origin (the base
+alone) then reads these answers, and its likeliest next tokens are kept at each place. In
+training, the candidate must keep to that distribution. So no original training data is
+needed, and none of anybody's personal data is kept.
+
+    prompts.jsonl → parent samples answers → too short, repetitive: dropped → origin's top-k
+
+An anchor copies its parent's faults: a poisoned parent makes poisoned anchors. Only a
+champion that passed its gates may be the parent here.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
+
+from tidegate.gates.digest import canonical, digest_file, digest_json
+from tidegate.gates.types import Digest, Progress, Report, ignore_progress
+from tidegate.training.base import Base, load_model
+from tidegate.training.losses import TopK, top_k
+from tidegate.training.packing import Item, concatenate, logits_at
+from tidegate.training.recipe import Anchors, Recipe
+from tidegate.training.rows import Row, Rows, ask, encode
+
+GenerationConfig: Any = transformers.GenerationConfig  # it has no types
+VERSION = 1  # raise it when a change below would make other anchors from the same inputs
+POOL = Path(__file__).with_name("prompts.jsonl")
+AT_ONCE = 16  # prompts generated together
+PASSES = 3  # times the pool may be asked beyond what the number of rows needs
+MIN_ANSWER = 4  # tokens
+MIN_DISTINCT = 0.5  # share of an answer's trigrams that must differ
+
+
+class AnchorError(ValueError):
+    """Anchors that could not be made, and what would do."""
+
+
+def make_anchors(
+    recipe: Recipe,
+    base: Base,
+    parent: Path | None,
+    parent_digest: Digest | None,
+    *,
+    cache: Path,
+    pool: Path = POOL,
+    progress: Report = ignore_progress,
+) -> Path:
+    """The folder of anchors for a parent: rows.jsonl (to read) and topk.safetensors.
+
+    Made once for the same parent, base, pool and settings. Raises AnchorError.
+    """
+    wanted = recipe.anchors
+    if wanted is None:
+        raise AnchorError(f"the recipe {recipe.recipe!r} has no anchors section")
+    key = digest_json(
+        {
+            "version": VERSION,
+            "base": base.digest,
+            "parent": parent_digest,
+            "pool": digest_file(pool),
+            "settings": wanted.model_dump(mode="json", exclude={"share", "weight"}),
+            "max_tokens": recipe.max_tokens,
+            "seed": recipe.seed,
+        }
+    )
+    folder = cache / "anchors" / key.removeprefix("sha256:")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if folder.exists():
+            return folder
+        model, tokenizer = load_model(base, parent)
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(recipe.seed)
+            prompts = read_pool(pool, recipe.seed)
+            rows = _generate(model, tokenizer, prompts, wanted, recipe.max_tokens, progress)
+            origin = model.disable_adapter() if parent else torch.no_grad()
+            with origin:
+                kept = _ask_origin(model, rows, wanted.top_k, progress)
+        _write(folder, rows, kept, tokenizer)
+    return folder
+
+
+def read_anchors(folder: Path) -> Rows:
+    """The rows of an anchor folder, each with what the origin would say. Raises AnchorError."""
+    tensors = load_file(folder / "topk.safetensors")
+    kept = TopK(tensors["ids"].long(), tensors["logp"], tensors["tail"])
+    rows: list[Row] = []
+    at = 0
+    with (folder / "rows.jsonl").open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            ids, start = tuple(row["ids"]), row["start"]
+            here = slice(at, at + len(ids) - start)
+            rows.append(Row(row["id"], ids, start, kept.at(here)))
+            at = here.stop
+    if at != len(kept.tail):
+        raise AnchorError(f"{folder}: rows and distributions do not belong together; delete it")
+    return Rows(tuple(rows))
+
+
+def read_pool(path: Path, seed: int) -> list[tuple[str, str]]:
+    """The prompts as (id, text), in the seed's order."""
+    with path.open(encoding="utf-8") as lines:
+        prompts = [(row["id"], row["text"]) for row in map(json.loads, lines)]
+    if not prompts:
+        raise AnchorError(f"{path}: there is no prompt in it")
+    order = torch.randperm(len(prompts), generator=torch.Generator().manual_seed(seed))
+    return [prompts[i] for i in order.tolist()]
+
+
+def is_repetitive(answer: Sequence[int]) -> bool:
+    """A model that loops says the same three tokens again and again."""
+    trigrams = list(zip(answer, answer[1:], answer[2:], strict=False))
+    return len(set(trigrams)) < MIN_DISTINCT * len(trigrams)
+
+
+def _generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[tuple[str, str]],
+    wanted: Anchors,
+    max_tokens: int,
+    progress: Report,
+) -> list[Row]:
+    rows: list[Row] = []
+    dropped = {"too short": 0, "repetitive": 0}
+    passes = -(-wanted.rows // len(prompts)) + PASSES
+    again = ((f"{name}.{n}", text) for n in range(passes) for name, text in prompts)
+    for group in _grouped(again, AT_ONCE):
+        asked = [
+            (name, ids)
+            for name, text in group
+            if (rendered := ask([{"role": "user", "content": text}], tokenizer)) is not None
+            and len(ids := encode(rendered, tokenizer)) + wanted.max_new_tokens <= max_tokens
+        ]
+        if not asked:
+            continue
+        answers = sample(model, tokenizer, [ids for _, ids in asked], wanted)
+        for (name, ids), answer in zip(asked, answers, strict=True):
+            if len(answer) < MIN_ANSWER:
+                dropped["too short"] += 1
+            elif is_repetitive(answer):
+                dropped["repetitive"] += 1
+            elif len(rows) < wanted.rows:
+                rows.append(Row(name, (*ids, *answer), len(ids)))
+        progress(Progress("write anchors", len(rows), wanted.rows, "rows"))
+        if len(rows) == wanted.rows:
+            return rows
+    why = ", ".join(f"{n} were {reason}" for reason, n in dropped.items())
+    raise AnchorError(
+        f"the parent's answers gave {len(rows)} of {wanted.rows} anchors ({why}); ask for fewer "
+        "rows, give a longer max_tokens, or look at the parent"
+    )
+
+
+def sample(
+    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], wanted: Anchors
+) -> list[list[int]]:
+    """One sampled answer for each prompt, up to and including the end of the turn."""
+    width = max(len(ids) for ids in prompts)
+    end = model.generation_config.eos_token_id or tokenizer.eos_token_id
+    fill = end[0] if isinstance(end, list) else end
+    padded = [[fill] * (width - len(ids)) + list(ids) for ids in prompts]
+    mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
+    made = model.generate(
+        input_ids=torch.tensor(padded, device=model.device),
+        attention_mask=torch.tensor(mask, device=model.device),
+        # All of it, so that no default of the model's own (top-k, penalties) has a say.
+        generation_config=GenerationConfig(
+            do_sample=True,
+            temperature=wanted.temperature,
+            top_p=wanted.top_p,
+            top_k=0,
+            max_new_tokens=wanted.max_new_tokens,
+            eos_token_id=end,
+            pad_token_id=fill,
+        ),
+    )[:, width:].tolist()
+    ends = set(end) if isinstance(end, list) else {end}
+    return [_until(answer, ends) for answer in made]
+
+
+def _until(answer: list[int], ends: set[int]) -> list[int]:
+    for i, token in enumerate(answer):
+        if token in ends:
+            return answer[: i + 1]
+    return answer
+
+
+def _ask_origin(model: Any, rows: Sequence[Row], k: int, progress: Report) -> list[TopK]:
+    kept: list[TopK] = []
+    for n, row in enumerate(rows):
+        logits = logits_at(model, concatenate([Item("anchors", row)]))
+        kept.append(top_k(logits, min(k, logits.shape[-1] - 1)))
+        progress(Progress("ask the origin", n + 1, len(rows), "rows"))
+    return kept
+
+
+def _write(folder: Path, rows: Sequence[Row], kept: Sequence[TopK], tokenizer: Any) -> None:
+    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    with (partial / "rows.jsonl").open("wb") as file:
+        for row in rows:
+            prompt, answer = row.ids[: row.start], row.ids[row.start :]
+            line = {
+                "id": row.id,
+                "prompt": tokenizer.decode(prompt, skip_special_tokens=True),
+                "answer": tokenizer.decode(answer, skip_special_tokens=True),
+                "start": row.start,
+                "ids": list(row.ids),
+            }
+            file.write(canonical(line) + b"\n")
+    save_file(
+        {
+            "ids": torch.cat([k.ids for k in kept]).int().cpu(),
+            "logp": torch.cat([k.logp for k in kept]).float().cpu(),
+            "tail": torch.cat([k.tail for k in kept]).float().cpu(),
+        },
+        partial / "topk.safetensors",
+    )
+    partial.replace(folder)
+
+
+def _grouped(items: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
+    group: list[tuple[str, str]] = []
+    for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
