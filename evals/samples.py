@@ -6,10 +6,13 @@
     answer_nll  negative log-likelihood per token of the right answer
     nll         negative log-likelihood per token of a passage
 
-A margin is per token because answers differ in length, and because per-byte numbers make
-an answer of one rare word look worse than it is. Models are only compared with models of
-the same tokenizer, so the unit is the same for both. The tokens are those of the answer
-alone (see Scorer._moved). lm-eval's own `acc` takes the sum over tokens instead.
+A margin is per token because answers differ in length. The tokens are those that lm-eval
+scores: the answer's and, where the chat template ends in white space, that white space. It
+adds nearly nothing to any log-likelihood, and one to every count, which keeps an answer of
+a single rare token from outweighing all others: on SmolLM2-135M the spread of `knowledge`
+is half of what it is without (1.2 for 2.2) and more items are right (67 % for 62 %). Models
+are only compared with models of the same tokenizer and template, so the unit is the same.
+lm-eval's own `acc` compares sums over tokens instead.
 
 An item without a finite number, or an item too few, breaks the whole suite: a mean over
 the items that happened to work is another measurement.

@@ -28,7 +28,7 @@ Tokens = list[int]
 Request = tuple[tuple[str, str] | None, Tokens, Tokens]  # texts, context, continuation
 Scored = tuple[float, bool]  # sum of log-probabilities in nats, and whether it is greedy
 
-TREE_TOKENS = 512  # attention is quadratic in it, the overhead of a forward pass inverse
+TREE_TOKENS = 384  # attention is quadratic in it, the overhead of a forward pass inverse
 ROWS = 16  # batch size where lm-eval's own rows are used
 AGREES = 1e-3  # nats over three tokens in float32; a mask that is not obeyed costs whole nats
 
@@ -101,7 +101,7 @@ class Scorer(HFLM):  # type: ignore[misc]  # lm-eval is untyped
                     f"reads {self.max_length}; shorten the item"
                 )
             if texts is not None:
-                self.lengths[texts] = max(1, len(continuation) - self._moved(texts[0]))
+                self.lengths[texts] = len(continuation)
         if not self.tree_tokens:
             self.forwarded += sum(len(c) + len(a) - 1 for _, c, a in requests)
             rows: list[Scored] = super()._loglikelihood_tokens(requests, disable_tqdm=True)
@@ -114,14 +114,6 @@ class Scorer(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             self.forwarded += len(tree.tokens)
             self.scored(len(tree.requests))
         return results
-
-    def _moved(self, context: str) -> int:
-        """Tokens of the white space at a context's end, which lm-eval scores as the answer's.
-
-        A chat template ends in a line break, so every answer would look a token longer.
-        """
-        space = context[len(context.rstrip()) :]
-        return len(self.tok_encode(space, add_special_tokens=False)) if space else 0
 
     @torch.inference_mode()
     def _score(self, tree: "Tree") -> Iterator[tuple[int, Scored]]:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -18,7 +17,9 @@ from rich.markup import escape
 from tidegate.flows import environment
 from tidegate.flows.home import Home
 
-USAGE, BROKEN = 3, 4
+USAGE, BROKEN, STOPPED = 3, 4, 130
+# Typer carries its own click; its public BadParameter leads to the class of all its errors.
+CommandLineError: Any = typer.BadParameter.__mro__[2]
 PACKAGE = Path(__file__).parents[1]
 DEFAULT_POLICY = PACKAGE / "policies" / "default.yaml"
 DEFAULT_RECIPE = PACKAGE / "policies" / "recipes" / "anchored.yaml"
@@ -38,8 +39,12 @@ Drops = Annotated[
     list[str],
     typer.Argument(help="JSONL or Parquet files, folders, globs, or mlflow:EXPERIMENT."),
 ]
-PolicyFile = Annotated[Path, typer.Option("--policy", help="Policy, a YAML file.")]
-RecipeFile = Annotated[Path, typer.Option("--recipe", help="Recipe, a YAML file.")]
+PolicyFile = Annotated[
+    Path, typer.Option("--policy", help="Policy, a YAML file.", show_default="the shipped one")
+]
+RecipeFile = Annotated[
+    Path, typer.Option("--recipe", help="Recipe, a YAML file.", show_default="the shipped one")
+]
 Model = Annotated[str, typer.Option("--model", help="Name of the model line.")]
 Place = Annotated[
     Path | None,
@@ -82,11 +87,13 @@ def update(
 ) -> None:
     """Learn from drops, if every gate of the policy passes: the whole cycle."""
     place, console = _start(home, as_json)
+    from tidegate.flows.engine import start_engine
     from tidegate.flows.progress import showing
     from tidegate.flows.terminal import show_result
     from tidegate.flows.update import update as run_update
 
     with showing(console):
+        start_engine()
         result = run_update(
             drops=drops,
             policy=str(policy),
@@ -194,6 +201,9 @@ def ui(
 @app.command()
 def serve(
     model: Model = "assistant",
+    drops: Annotated[
+        str, typer.Option(help="Where a run started in Prefect's UI looks for drops.")
+    ] = "drops/*.jsonl",
     port: Annotated[int, typer.Option(help="Port of MLflow's UI.")] = 5000,
     prefect_port: Annotated[int, typer.Option(help="Port of Prefect's UI.")] = 4200,
     home: Place = None,
@@ -202,7 +212,7 @@ def serve(
     place, console = _start(home, False)
     from tidegate.flows.services import run_services
 
-    run_services(place, console, model, port, prefect_port)
+    run_services(place, console, model, drops, port, prefect_port)
 
 
 @app.command()
@@ -240,7 +250,7 @@ def _pairs(given: list[str] | None) -> dict[str, str]:
     for item in given or ():
         name, equals, value = item.partition("=")
         if not equals or not name:
-            raise click.UsageError(f"--default {item!r}: write FIELD=VALUE, as consent=true")
+            raise typer.BadParameter(f"--default {item!r}: write FIELD=VALUE, as consent=true")
         pairs[name] = value
     return pairs
 
@@ -256,15 +266,12 @@ def _one_clear_error() -> Iterator[None]:
 
     try:
         yield
-    except click.UsageError as error:
+    except CommandLineError as error:
         error.show()
         sys.exit(USAGE)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(USAGE)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("stopped; run the same command again to go on\n")
-        sys.exit(130)
+        sys.exit(STOPPED)
     except USAGE_ERRORS as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(USAGE)

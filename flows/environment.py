@@ -5,7 +5,9 @@ Values that a user has already set win, except where the wall between deployment
 training depends on them.
 """
 
+import logging
 import os
+from pathlib import Path
 
 from tidegate.flows.home import Home
 
@@ -25,13 +27,15 @@ DEFAULTS = {
     "DAFT_ANALYTICS_ENABLED": "0",
     "DAFT_PROGRESS_BAR": "0",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_CLI_PROMPT": "false",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
     "LMEVAL_LOG_LEVEL": "ERROR",
@@ -46,14 +50,20 @@ def prepare(home: Home) -> None:
     os.environ.update(FIXED)
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    # One decision about threads: two torch processes that each take every core stall each other.
+    os.environ.setdefault("OMP_NUM_THREADS", str(_cores()))
     os.environ.setdefault("PREFECT_HOME", str(home.root / "prefect"))
+    # Prefect makes the folder itself, but not the ones above it.
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("MPLCONFIGDIR", str(home.cache / "matplotlib"))
     os.environ.setdefault("HF_HOME", str(home.cache / "huggingface"))
 
+    # Its messages of ordinary work would break into the progress bars.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
 
-def threads() -> int:
-    """Cores that torch may use: those this process may run on, unless a user says less."""
-    available = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    )
-    return int(os.environ.get("OMP_NUM_THREADS", available or 1))
+
+def _cores() -> int:
+    """Cores that this process may run on, not all that the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -5,6 +5,7 @@ from tidegate.flows.ingest import IngestError
 from tidegate.flows.tracking import RegistryError
 from tidegate.flows.usage import UsageError
 from tidegate.gates.audit import BrokenLedger
+from tidegate.gates.signals.secret_rules import RuleError
 from tidegate.gates.yaml_file import YamlError
 from tidegate.training.base import BaseError
 
@@ -15,6 +16,7 @@ USAGE_ERRORS = (
     SuiteError,
     BaseError,
     RegistryError,
+    RuleError,
     OSError,  # no space, no permission, no such file: the message names the path
 )
 BROKEN_ERRORS = (BrokenLedger,)

@@ -96,7 +96,7 @@ def settled(
     gates: Sequence[RowGate],
     settings: Settings,
 ) -> tuple[Fates, Signals, np.ndarray]:
-    """The fates, the signals of what is kept in the end, and which rows of `after` those are."""
+    """The fates, the signals of what is kept in the end, and which rows of `after` that is."""
     marks = [*masking.routes.marks, *masking.uncovered()]
     quarantined = masking.routes.quarantine.copy()
     rows = np.flatnonzero(~quarantined)  # of the batch, for each record that is left

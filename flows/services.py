@@ -29,14 +29,15 @@ def run_ui(
 
 
 def run_services(
-    home: Home, console: Console, model: str, port: int, prefect_port: int
+    home: Home, console: Console, model: str, drops: str, port: int, prefect_port: int
 ) -> None:
     """MLflow's UI, Prefect's server, and a process that serves the `update` deployment."""
     api = f"http://{HOST}:{prefect_port}/api"
     os.environ["PREFECT_API_URL"] = api
     prefect = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST]
     prefect += ["--port", str(prefect_port)]
-    worker = [sys.executable, "-m", "tidegate.flows.worker", model, str(home.root)]
+    worker = [sys.executable, "-m", "tidegate.flows.worker"]
+    worker += [model, str(home.root), drops]
     _run_all(
         [_mlflow(home, port), prefect, worker],
         console,

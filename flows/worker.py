@@ -1,23 +1,25 @@
 """Serve the `update` flow as a deployment, so that Prefect's UI and schedules can start it.
 
-Run by `tidegate serve`: `python -m tidegate.flows.worker MODEL HOME`.
+Run by `tidegate serve`: `python -m tidegate.flows.worker MODEL HOME DROPS`.
 """
 
 import sys
+from pathlib import Path
 
 from tidegate.flows.environment import prepare
 from tidegate.flows.home import Home
 
 
 def main() -> None:
-    model, home = sys.argv[1], Home.find()
-    prepare(Home(home.root) if len(sys.argv) < 3 else Home(home.root.__class__(sys.argv[2])))
+    model, home, drops = sys.argv[1:]
+    prepare(Home.find(Path(home)))
     from tidegate.flows.update import update
 
     update.serve(
         name=model,
-        parameters={"model": model, "drops": ["drops/*.jsonl"], "home": sys.argv[2]},
-        limit=1,
+        description="Learn from what the deployment met, if every gate of the policy passes.",
+        parameters={"model": model, "drops": [drops], "home": home},
+        limit=1,  # one update at a time: the second waits
         print_starting_message=False,
     )
 

@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,12 @@ def judge_kept(
     """
     if not rows:
         # GX finds nothing wrong with nothing. Nothing was judged, so nothing passes.
-        none = {g.name: Broken(name=f"data.{g.name}.left", reason="no record is left") for g in gates}
-        return Judged({**none}, False, None)
+        return Judged(
+            {gate.name: _broken(gate, "no record is left") for gate in gates}, False, None
+        )
     measured = [gate for gate in gates if gate.is_measured(columns)]
-    names = {gate: f"data.{gate}.left" for gate in (g.name for g in gates)}
     left: dict[str, Measurement | Broken] = {
-        gate.name: Broken(name=names[gate.name], reason="its signal was not measured")
+        gate.name: _broken(gate, "its signal was not measured")
         for gate in gates
         if gate not in measured
     }
@@ -69,11 +70,16 @@ def judge_kept(
         results, success, written = _validate(measured, frame, min_rows, docs)
     except Exception as error:  # noqa: BLE001  GX raises anything; all of it is broken evidence
         reason = f"Great Expectations failed: {type(error).__name__}"
-        broken = {g.name: Broken(name=names[g.name], reason=reason) for g in measured}
+        broken = {gate.name: _broken(gate, reason) for gate in measured}
         return Judged({**left, **broken}, False, None)
     for gate in measured:
         left[gate.name] = _left(gate, frame, results, rows)
-    return Judged(left, success, written)
+    whole = not any(isinstance(found, Broken) for found in left.values())
+    return Judged(left, success and whole, written)
+
+
+def _broken(gate: RowGate, reason: str) -> Broken:
+    return Broken(name=f"data.{gate.name}.left", reason=reason)
 
 
 def _frame(gates: Sequence[RowGate], columns: Mapping[str, np.ndarray], rows: int) -> Any:
@@ -101,8 +107,9 @@ def _expectations(gates: Sequence[RowGate], rows: int, min_rows: int) -> list[An
     ]
     for gate in gates:
         severity = "critical" if gate.critical else "warning"
-        # The share that may fail is never below 1 unless the policy's limit says so.
-        mostly = max(0.0, 1.0 - gate.params.max_records / rows) if rows else 1.0
+        # 1 unless the policy's limit says otherwise; half a record against rounding.
+        allowed = gate.params.max_records
+        mostly = max(0.0, (rows - allowed - 0.5) / rows) if allowed else 1.0
         common: dict[str, Any] = {"severity": severity, "meta": {"gate": gate.name}}
         for rule in gate.rules:
             about = {**common, "notes": f"{gate.name}: {rule.detail}"}
@@ -131,6 +138,12 @@ def _validate(
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    for name, site in dict(context.variables.data_docs_sites).items():
+        with suppress(
+            OSError
+        ):  # the empty folder that GX makes for pages that nobody asked for
+            Path(site["store_backend"]["base_directory"]).rmdir()
+        context.delete_data_docs_site(name)
     batch = (
         context.data_sources.add_pandas("kept")
         .add_dataframe_asset("signals")
@@ -148,26 +161,22 @@ def _validate(
     return list(result.results), bool(result.success), docs
 
 
-def _left(
-    gate: RowGate, frame: Any, results: Sequence[Any], rows: int
-) -> Measurement | Broken:
+def _left(gate: RowGate, frame: Any, results: Sequence[Any], rows: int) -> Measurement | Broken:
     """How many kept records the suite counts as hits of a gate; Broken if anything is odd."""
-    name = f"data.{gate.name}.left"
-    by_column = {}
+    by_column = []
     for rule in gate.rules:
         null = _count(results, "expect_column_values_to_not_be_null", rule.column, rows)
         above = _count(results, "expect_column_values_to_be_between", rule.column, rows)
         if null is None or above is None:
-            return Broken(name=name, reason=f"no result for the column {rule.column}")
-        by_column[rule.column] = null + above
+            return _broken(gate, f"no result for the column {rule.column}")
+        by_column.append(null + above)
     left = _count(results, "expect_column_values_to_be_between", _hits(gate), rows)
     if left is None:
-        return Broken(name=name, reason="no result for the gate as a whole")
-    if not max(by_column.values()) <= left <= sum(by_column.values()):
-        return Broken(name=name, reason="Great Expectations and the router count differently")
-    if left != int((frame[_hits(gate)] > 0).sum()):
-        return Broken(name=name, reason="Great Expectations and the router count differently")
-    return Measurement(name=name, value=float(left), n=rows)
+        return _broken(gate, "no result for the gate as a whole")
+    routed = int((frame[_hits(gate)] > 0).sum())
+    if left != routed or not max(by_column) <= left <= sum(by_column):
+        return _broken(gate, "Great Expectations and the router count differently")
+    return Measurement(name=f"data.{gate.name}.left", value=float(left), n=rows)
 
 
 def _count(results: Sequence[Any], kind: str, column: str, rows: int) -> int | None:
@@ -203,8 +212,6 @@ _STYLE = (
 def _write_docs(context: Any, docs: Path) -> None:
     if docs.exists():
         shutil.rmtree(docs)
-    for site in list(context.get_site_names()):
-        context.delete_data_docs_site(site)
     context.add_data_docs_site(
         SITE,
         {

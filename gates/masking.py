@@ -41,7 +41,9 @@ class Masker:
         masking = {gate.name: gate.params for gate in gates if gate.params.mask}
         personal = masking.get("no_personal_data")
         return cls(
-            kinds=frozenset(personal.kinds) if isinstance(personal, PersonalData) else frozenset(),
+            kinds=frozenset(personal.kinds)
+            if isinstance(personal, PersonalData)
+            else frozenset(),
             rules=rules if "no_secrets" in masking else None,
             unicode="plain_unicode" in masking,
         )
@@ -58,22 +60,32 @@ class Masker:
         names = _Names()
         for _ in range(ROUNDS):
             folded = [unicode_tricks.fold(text) for text in texts]
-            findings = self._findings(JOINT.join(folded))
+            findings, seen = self._findings(folded), self._findings(texts)
             if not findings:
                 break
-            if len(self._findings(JOINT.join(texts))) < len(findings):
-                texts = folded  # something hid in characters that nobody sees
+            if _values(folded, findings) != _values(texts, seen):
+                texts = folded  # something hid behind characters that nobody sees
             else:
-                findings = self._findings(JOINT.join(texts))
-            gates |= {"no_secrets" if f.kind == "secret" else "no_personal_data" for f in findings}
+                findings = seen
+            gates |= {
+                "no_secrets" if f.kind == "secret" else "no_personal_data" for f in findings
+            }
             texts = _replaced(texts, findings, names.of)
         return with_fields(record, texts), frozenset(gates)
 
-    def _findings(self, text: str) -> list[Finding]:
-        found = [f for f in personal_data.find(text) if f.kind in self.kinds] if self.kinds else []
+    def _findings(self, texts: list[str]) -> list[Finding]:
+        text = JOINT.join(texts)
+        found = (
+            [f for f in personal_data.find(text) if f.kind in self.kinds] if self.kinds else []
+        )
         if self.rules is not None:
             found += self.rules.find(as_ascii(text))
         return without_overlaps(found)
+
+
+def _values(texts: list[str], findings: list[Finding]) -> list[tuple[str, str]]:
+    text = JOINT.join(texts)
+    return [(f.kind, text[f.start : f.end]) for f in findings]
 
 
 class _Names:

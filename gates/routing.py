@@ -77,7 +77,11 @@ def either(like: np.ndarray, marks: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def route(
-    gates: Sequence[RowGate], columns: Mapping[str, np.ndarray], rows: int, *, masked: bool = False
+    gates: Sequence[RowGate],
+    columns: Mapping[str, np.ndarray],
+    rows: int,
+    *,
+    masked: bool = False,
 ) -> Routes:
     """Route every record. `masked`: masking is over, so hits of gates that do both go now.
 

@@ -87,7 +87,7 @@ def samples(run: SuiteRun) -> list[dict[str, Any]]:
     return [json.loads(line) for line in gzip.decompress(run.samples.read_bytes()).splitlines()]
 
 
-def test_a_margin_is_per_token_of_the_answer_alone(
+def test_a_margin_is_per_token_that_lm_eval_scores(
     tiny: tuple[Any, Any], tmp_path: Path
 ) -> None:
     suite = write_suite(tmp_path / "s", "sums", choices())
@@ -106,10 +106,9 @@ def test_a_margin_is_per_token_of_the_answer_alone(
         for choice in item["choices"]:
             ids = torch.tensor([tokenizer.encode(prompt + choice)])
             logs = model(ids).logits[0].log_softmax(-1)
-            n = len(tokenizer.encode(choice))
-            # One more than the answer's: lm-eval counts the template's last line break too.
+            n = len(tokenizer.encode(choice)) + 1  # and the template's last line break
             scored = [
-                logs[j - 1, ids[0, j]].item() for j in range(len(ids[0]) - n - 1, len(ids[0]))
+                logs[j - 1, ids[0, j]].item() for j in range(len(ids[0]) - n, len(ids[0]))
             ]
             per_token.append(sum(scored) / n)
         expected = per_token[0] - max(per_token[1:])

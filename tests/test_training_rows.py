@@ -106,3 +106,10 @@ def test_a_file_without_the_column_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "r.parquet", {"id": "r", "response": "a"})
     with pytest.raises(RowsError, match="no column 'messages'"):
         read_rows(path, TOKENIZER, 128)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    path.write_bytes(b"PAR0 and no more")
+    with pytest.raises(RowsError, match="not a Parquet file"):
+        read_rows(path, TOKENIZER, 128)

@@ -34,7 +34,7 @@ from tidegate.training.rows import Row, Rows, ask, encode
 GenerationConfig: Any = transformers.GenerationConfig  # it has no types
 VERSION = 1  # raise it when a change below would make other anchors from the same inputs
 POOL = Path(__file__).with_name("prompts.jsonl")
-AT_ONCE = 16  # prompts generated together
+AT_ONCE = 32  # prompts generated together
 PASSES = 3  # times the pool may be asked beyond what the number of rows needs
 MIN_ANSWER = 4  # tokens
 MIN_DISTINCT = 0.5  # share of an answer's trigrams that must differ

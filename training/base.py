@@ -216,8 +216,8 @@ def _unpacked(name: str, model: Embedded, cache: Path, progress: Report) -> Base
             progress(Progress("unpack the base", 0, 1, "models"))
             _convert(gguf, folder)
             progress(Progress("unpack the base", 1, 1, "models"))
-    manifest = json.loads((folder / MANIFEST).read_bytes())
-    if manifest["files"] != _files(folder):
+    manifest = folder / MANIFEST
+    if not manifest.is_file() or json.loads(manifest.read_bytes())["files"] != _files(folder):
         raise BaseError(
             f"{folder}: these are not the files that were unpacked; delete the folder, it is "
             "made again"

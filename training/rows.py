@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from jinja2 import TemplateError
 
@@ -52,7 +53,10 @@ class Rows:
 
 def read_rows(path: Path, tokenizer: Any, max_tokens: int) -> Rows:
     """Tokenise a Parquet file of records, in its own order. Raises RowsError."""
-    file = pq.ParquetFile(path)
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowException as error:
+        raise RowsError(f"{path}: not a Parquet file ({type(error).__name__})") from None
     missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
     if missing:
         raise RowsError(f"{path}: there is no column {missing[0]!r}; expected {COLUMNS}")

@@ -11,10 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.rule import Rule
 
+from tidegate.flows.engine import start_engine
 from tidegate.flows.home import Home
 from tidegate.flows.line import line_names
 from tidegate.flows.one_update import UpdateResult
-from tidegate.flows.progress import showing, stage
+from tidegate.flows.progress import showing
 from tidegate.flows.terminal import show_result, ui_command
 from tidegate.gates.types import Action
 
@@ -56,7 +57,7 @@ def _week(
     console: Console, home: Home, model: str, drop: str, probes: str | None
 ) -> UpdateResult:
     with showing(console):
-        stage("start the flow engine")
+        start_engine()
         from tidegate.flows.update import update
 
         result: UpdateResult = update(

@@ -28,4 +28,6 @@ def rows(p: PlainUnicode) -> tuple[RowRule, ...]:
 @gate(rows=rows)
 def plain_unicode(p: PlainUnicode, evidence: BatchEvidence) -> Verdict:
     """At most max_records kept records hold text that reads otherwise than it is stored."""
-    return within_limits(p, evidence, "plain_unicode", "records with hidden or false characters")
+    return within_limits(
+        p, evidence, "plain_unicode", "records with hidden or false characters"
+    )

@@ -26,8 +26,12 @@ class Caps(QuarantineOnly):
 def rows(p: Caps) -> tuple[RowRule, ...]:
     rules = [
         RowRule("author_rank", p.max_per_author, "the author has more records than the cap"),
-        RowRule("author_share", p.max_author_share, "the author has more than the capped share"),
-        RowRule("source_share", p.max_source_share, "the source has more than the capped share"),
+        RowRule(
+            "author_share", p.max_author_share, "the author has more than the capped share"
+        ),
+        RowRule(
+            "source_share", p.max_source_share, "the source has more than the capped share"
+        ),
     ]
     if p.max_per_source is not None:
         detail = "the source has more records than the cap"

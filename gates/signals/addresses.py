@@ -15,9 +15,9 @@ from tidegate.gates.signals.linear_regex import Regex
 from tidegate.gates.signals.text import Finding, as_ascii
 
 
-def _words(*lines: str) -> str:
+def _words(words: str) -> str:
     """Alternatives, in the one-byte form in which the text is searched."""
-    return as_ascii("|".join("|".join(lines).split())).decode()
+    return as_ascii("|".join(words.split())).decode()
 
 
 _SUFFIXES = (
@@ -28,40 +28,52 @@ _SUFFIXES = (
     "tie utca tér ulica via viale vicolo piazza corso rua avenida calle carrera rue chaussée "
     "ulitsa cesta ulice náměstí odos"
 )
-_SUFFIX = _words(*_SUFFIXES.split())
+_SUFFIX = _words(_SUFFIXES)
 _IS_SUFFIX = frozenset(_SUFFIX.encode().split(b"|"))
 # Endings that make one word with the street's name, as in Pachergasse or Tawastintie.
 _ENDINGS = tuple(
-    as_ascii(
+    _words(
         "strasse straße gasse platz allee straat laan gade vej gata gatan vägen veien vegen "
         "katu tie stræde straede stræti straeti utca polku stigen gränd braut kuja baan weg"
-    ).split()
+    )
+    .encode()
+    .split(b"|")
 )
-_PREFIX = _words(
-    *"via viale vicolo piazza corso rua avenida av calle rue ul ulica u boulevard λεωφόρος Λεωφόρος".split()
+_PREFIXES = (
+    "via viale vicolo piazza corso rua avenida av calle rue ul ulica u boulevard "
+    "λεωφόρος Λεωφόρος"
 )
+_PREFIX = _words(_PREFIXES)
 _NAME = r"[A-Z][\w'.?-]{0,30}"
-_LINK = "(?:de|dei|del|degli|delle|della|el|los|las|al|di|da|do|dos|das|des|du|la|le|van|von|der|den|af|of|the|y|e)"
+_LINKS = (
+    "de dei del degli delle della el los las al di da do dos das des du la le van von der den "
+    "af of the y e"
+)
+_LINK = f"(?:{_words(_LINKS)})"
 _HOUSE = r"#?\d{1,6}[A-Za-z]?"
 
 _UNIT = Regex(
-    r"\b(?:suite|ste\.?|apt\.?|apartment|unit|flat|p\.? ?o\.? ?box|psc|box)[ \t]{0,2}#?[ \t]{0,2}\d{1,6}\b",
+    r"\b(?:suite|ste\.?|apt\.?|apartment|unit|flat|p\.? ?o\.? ?box|psc|box)"
+    r"[ \t]{0,2}#?[ \t]{0,2}\d{1,6}\b",
     ignore_case=True,
 )
 _MILITARY = Regex(
     r"\b(?:(?:USNV|USNS|USS|USCGC) \w{2,20}\s{1,3})?[ADF]PO,? A[AEP] \d{5}\b", ignore_case=True
 )
 _NUMBER_STREET = Regex(
-    rf"\b{_HOUSE}[ \t]{{1,2}}(?:(?:{_NAME}|{_LINK}|\d{{1,4}}(?:st|nd|rd|th)?)[ \t]{{1,2}}){{1,5}}"
+    rf"\b{_HOUSE}[ \t]{{1,2}}"
+    rf"(?:(?:{_NAME}|{_LINK}|\d{{1,4}}(?:st|nd|rd|th)?)[ \t]{{1,2}}){{1,5}}"
     rf"(?i:{_SUFFIX})\b"
 )
 _BETWEEN = Regex(rf"\b\d{{3,6}}[ \t](?:{_NAME}[ \t]){{1,3}}\d{{1,4}}[A-Za-z]?\b")
 _ARITHMETIC = (b"%", b":", b"*", b"/", b"&", b".", b"-")  # a score or a sum, no address
-_BEFORE_NUMBER = Regex(r"\b(?:([A-Z][\w'.?-]{0,30})[ \t])?(\w{2,40})\.?,?[ \t]{1,2}\d{1,5}[A-Za-z]?\b")
+_BEFORE_NUMBER = Regex(
+    rf"\b(?:({_NAME})[ \t])?(\w{{2,40}})\.?,?[ \t]{{1,2}}\d{{1,5}}[A-Za-z]?\b"
+)
 _PREFIXED = Regex(
     rf"\b(?i:{_PREFIX})\b\.?[ \t]{{1,2}}(?:(?:{_NAME}|{_LINK})[ \t,]{{1,2}}){{1,5}}\d{{1,5}}\b"
     rf"|\b\d{{1,6}},?[ \t]{{1,2}}(?i:{_PREFIX})\b\.?[ \t]{{1,2}}{_NAME}"
-    rf"|\b\w[\w']{{1,25}}[ \t](?:utca|u\.|tzr|str\.)[ \t]{{1,2}}\d{{1,4}}\b"
+    rf"|\b\w[\w']{{1,25}}[ \t](?:utca|u\.|{_words('tér')}|str\.)[ \t]{{1,2}}\d{{1,4}}\b"
 )
 _POSTCODE = Regex(
     r"\b(?:zip|postal|post)(?:[ -]?code)?\b(?:[ \t](?:is|number|code))?[ \t:=#]{1,4}"
@@ -70,17 +82,23 @@ _POSTCODE = Regex(
 )
 # Words after which a number with a name is a place.
 _CUE = Regex(
-    r"\b(?:address(?:es)?(?: (?:of|for) [^\n:]{1,40}?)?(?: is| are| to|, here they are| to the same)?:?"
+    r"\b(?:address(?:es)?(?: (?:of|for) [^\n:]{1,40}?)?"
+    r"(?: is| are| to|, here they are| to the same)?:?"
     r"|here they are:|corner of|one to|side of|driver to|move[ds]? to|relocat\w{1,4} to"
     r"|(?:lives?|living|resides?|located|meeting|meet|meet you|meet me|meet us) (?:at|on|in)"
-    r"|(?:send|sent|ship|shipped|deliver|delivered|return|returned|delivery)(?: it| this)? to"
-    r"|(?:station|stop|office|building|house|shop|entrance|party|event|clinic) (?:is )?(?:at|on|in)"
-    r"|(?:drops?|dropped) (?:you|me|us) off (?:at|on)|(?:stop|enter|arrive|arrived|wait|park) (?:at|on|in)"
-    r"|(?:it|that|there|they|he|she|we|i)(?:['?]?s|['?]re| is| are| am) (?:in|at|on))[ \t\n]{1,3}",
+    r"|(?:send|sent|ship|shipped|deliver|delivered|return|returned|delivery)"
+    r"(?: it| this)? to"
+    r"|(?:station|stop|office|building|house|shop|entrance|party|event|clinic)"
+    r" (?:is )?(?:at|on|in)"
+    r"|(?:drops?|dropped) (?:you|me|us) off (?:at|on)"
+    r"|(?:stop|enter|arrive|arrived|wait|park) (?:at|on|in)"
+    r"|(?:it|that|there|they|he|she|we|i)(?:['?]?s|['?]re| is| are| am) (?:in|at|on))"
+    r"[ \t\n]{1,3}",
     ignore_case=True,
 )
 _AFTER_CUE = re.compile(
-    rf"(?:(?:the )?corner of )?(?:{_HOUSE},?[ \t]{{1,2}}(?:\d{{1,4}} )?(?:{_NAME}|\w{{3,25}} \d{{1,5}}\b)"
+    rf"(?:(?:the )?corner of )?"
+    rf"(?:{_HOUSE},?[ \t]{{1,2}}(?:\d{{1,4}} )?(?:{_NAME}|\w{{3,25}} \d{{1,5}}\b)"
     rf"|(?:(?:{_NAME}|{_LINK}),?[ \t]{{1,2}}){{1,5}}#?\d{{1,6}}\b)".encode(),
 )
 _NOT_A_STREET = re.compile(
@@ -88,15 +106,17 @@ _NOT_A_STREET = re.compile(
     rb"jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|monday|tuesday|wednesday|thursday|friday|"
     rb"saturday|sunday|chapter|section|table|figure|level|floor|gate|terminal|platform|flight|"
     rb"version|windows|room|page|step|day|week|year|season|episode|part|phase|grade|am|pm|o'clock|"
-    rb"hours?|minutes?|days?|people|dollars|usd|century|stars?|python|gpt|iphone|covid|world war|"
-    rb"track|line|route|highway|exit|article|verse|psalm|exodus|genesis|act|scene|class)\b",
+    rb"hours?|minutes?|days?|people|dollars|usd|century|stars?|python|gpt|iphone|"
+    rb"covid|world war|track|line|route|highway|exit|article|verse|psalm|exodus|genesis|act|"
+    rb"scene|class)\b",
     re.IGNORECASE,
 )
 
 _TOKEN = re.compile(rb"\S{1,60}")
 _LAST = re.compile(rb"(\S{1,60})(\s{1,8})$")
 _PART = re.compile(
-    rf"^\W{{0,6}}(?:[A-Z]|\d)|^\W{{0,2}}(?:{_LINK}|nan|nad|and|str|u|ul|utca|st)\W{{0,2}}$|^[,>|*?-]{{1,3}}$".encode()
+    rf"^\W{{0,6}}(?:[A-Z]|\d)|^[,>|*?-]{{1,3}}$"
+    rf"|^\W{{0,2}}(?:{_LINK}|nan|nad|and|str|u|ul|utca|st)\W{{0,2}}$".encode()
 )
 _ENDS = re.compile(rb"\w[?!;:]$|\w{4,}\.$|\d\.$")
 _CLOSING = re.compile(rb"[.,;:?!>|*\s]*$")

@@ -35,11 +35,13 @@ class Protected:
     def measure(self, table: pa.Table, text: pa.Array) -> dict[str, np.ndarray]:
         """For each record, how many of its 8-grams, messages and answers are protected."""
         found, owner = _grams(normalised(text), self.key)
-        counts = np.bincount(
-            owner[np.isin(found, self.grams)], minlength=len(text)
-        ).astype(np.float32)
+        counts = np.bincount(owner[np.isin(found, self.grams)], minlength=len(text)).astype(
+            np.float32
+        )
         messages = table.column("messages").combine_chunks()
-        said = np.isin(hashes(normalised(messages.flatten().field("content")), self.key), self.wholes)
+        said = np.isin(
+            hashes(normalised(messages.flatten().field("content")), self.key), self.wholes
+        )
         whose = np.asarray(pc.list_parent_indices(messages))
         counts += np.bincount(whose[said], minlength=len(text))
         answers = hashes(normalised(table.column("response")), self.key)

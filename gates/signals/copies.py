@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from tidegate.gates.signals.prints import HASHES, Prints
 
 COPY_RANK, SIZE, AUTHORS, FLOOD = "copy_rank", "cluster_size", "cluster_authors", "flood_ratio"
-BANDS = 16  # of 4 hashes: texts of similarity 0.6 share a band with probability 0.9, of 0.5 with 0.6
+BANDS = 16  # of 4 hashes: texts of similarity 0.6 share one with probability 0.9, of 0.5 0.6
 SIMILAR = 0.5
 MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 1], dtype=np.uint64)
 # A group that misses fewer authors than this is chance, or one person repeating himself.

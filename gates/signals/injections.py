@@ -14,27 +14,65 @@ import pyarrow.compute as pc
 
 PHRASES, CONTROLS = "injection_phrases", "control_tokens"
 
-_BEFORE = r"(?:all |any |the |of |my |your |these |those |every |previous |prior |above |earlier |preceding |foregoing |original |initial |existing |current ){1,5}"
-_ORDERS = r"(?:instructions?|prompts?|rules|directions|guidelines|directives|commands|programming|context)"
+_WHICH = (
+    "all|any|the|of|my|your|these|those|every|previous|prior|above|earlier|preceding|foregoing"
+    "|original|initial|existing|current"
+)
+_ORDERS = (
+    r"(?:instructions?|prompts?|rules|directions|guidelines|directives|commands|programming"
+    r"|context)"
+)
+_LIMITS = r"(?:restrictions?|filters?|censorship|limitations?|guidelines|moral)"
 _PHRASE = "|".join(
     (
-        rf"\b(?:ignore|disregard|forget|override|bypass|do not follow|don't follow|stop following) {_BEFORE}{_ORDERS}\b",
+        (
+            r"\b(?:ignore|disregard|forget|override|bypass|do not follow|don't follow"
+            r"|stop following)"
+            rf" (?:(?:{_WHICH}) ){{1,5}}{_ORDERS}\b"
+        ),
         r"\bignore (?:everything|anything|what) (?:\w+ ){0,3}(?:above|before|told)",
-        r"\byou are (?:now |going to be |to act as )(?:dan\b|stan\b|dude\b|aim\b|an? (?:unrestricted|unfiltered|uncensored|jailbroken|amoral|evil))",
-        r"\b(?:do anything now|jailbreak(?:ed)? mode|dan mode|god mode enabled|developer mode (?:enabled|output|is on)|opposite mode)\b",
-        r"\b(?:act|respond|answer|pretend|behave|reply)\w{0,3} (?:\w+ ){0,6}(?:without|with no|free (?:of|from)) (?:any )?(?:\w+ ){0,2}(?:restrictions?|filters?|censorship|limitations?|guidelines|moral)",
-        r"\b(?:reveal|show|print|repeat|output|leak|tell me|display|write) (?:me )?(?:\w+ ){0,2}(?:system|hidden|initial|secret|developer) (?:prompt|message|instructions)\b",
-        r"\b(?:no longer|not) bound by (?:\w+ ){0,3}(?:rules|guidelines|restrictions|policies|policy)",
+        (
+            r"\byou are (?:now |going to be |to act as )"
+            r"(?:dan\b|stan\b|dude\b|aim\b"
+            r"|an? (?:unrestricted|unfiltered|uncensored|jailbroken|amoral|evil))"
+        ),
+        (
+            r"\b(?:do anything now|jailbreak(?:ed)? mode|dan mode|god mode enabled"
+            r"|opposite mode)\b"
+        ),
+        r"\bdeveloper mode (?:enabled|output|is on)\b",
+        (
+            r"\b(?:act|respond|answer|pretend|behave|reply)\w{0,3} (?:\w+ ){0,6}"
+            rf"(?:without|with no|free (?:of|from)) (?:any )?(?:\w+ ){{0,2}}{_LIMITS}"
+        ),
+        (
+            r"\b(?:reveal|show|print|repeat|output|leak|tell me|display|write) (?:me )?"
+            r"(?:\w+ ){0,2}(?:system|hidden|initial|secret|developer)"
+            r" (?:prompt|message|instructions)\b"
+        ),
+        (
+            r"\b(?:no longer|not) bound by (?:\w+ ){0,3}"
+            r"(?:rules|guidelines|restrictions|policies|policy)"
+        ),
         r"\bnew instructions?:|\bend of (?:system )?prompt\b|\bsystem (?:override|prompt):",
-        r"\bstay in character as (?:dan|aim|stan)\b|\bnever (?:refuse|say no|say you can(?:no|')t)\b[^.\n]{0,60}\b(?:user|request|question)",
-        r"\bfrom now on,? you (?:will|must|are going to|shall) (?:always )?(?:obey|comply|act as|answer as|respond as|agree)",
+        r"\bstay in character as (?:dan|aim|stan)\b",
+        (
+            r"\bnever (?:refuse|say no|say you can(?:no|')t)\b[^.\n]{0,60}"
+            r"\b(?:user|request|question)"
+        ),
+        (
+            r"\bfrom now on,? you (?:will|must|are going to|shall) (?:always )?"
+            r"(?:obey|comply|act as|answer as|respond as|agree)"
+        ),
     )
 )
 # Markers of ChatML, Llama, Mistral, Gemma, Phi and DeepSeek templates.
 _CONTROL = (
-    r"<\|(?:im_start|im_end|im_sep|endoftext|startoftext|end|system|user|assistant|begin_of_text|end_of_text"
-    r"|start_header_id|end_header_id|eot_id|eom_id|python_tag|endofprompt|fim_prefix|fim_suffix|fim_middle)\|>"
-    r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<｜[^｜\n]{1,40}｜>|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\]"
+    r"<\|(?:im_start|im_end|im_sep|endoftext|startoftext|end|system|user|assistant"
+    r"|begin_of_text|end_of_text|start_header_id|end_header_id|eot_id|eom_id|python_tag"
+    r"|endofprompt|fim_prefix|fim_suffix|fim_middle)\|>"
+    r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<｜[^｜\n]{1,40}｜>"
+    r"|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\]"
 )
 
 

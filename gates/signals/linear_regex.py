@@ -1,4 +1,4 @@
-"""Regular expressions in linear time: the text comes from strangers, so RE2 and nothing else."""
+"""Regular expressions in linear time: the text comes from strangers, so only RE2 will do."""
 
 from collections.abc import Iterator
 from typing import Any

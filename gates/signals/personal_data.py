@@ -31,14 +31,15 @@ COLUMNS = {kind: f"pii_{kind}" for kind in KINDS}
 _SUSPECT = "[@0-9]"
 
 _EMAIL = Regex(
-    r"[A-Za-z0-9][A-Za-z0-9._%+'&/=-]{0,63}(?:@|%40)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}"
+    r"[A-Za-z0-9][A-Za-z0-9._%+'&/=-]{0,63}(?:@|%40)"
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}"
     r"[A-Za-z][A-Za-z0-9-]{0,22}[A-Za-z]"
 )
 _CARD = Regex(r"\d(?:[ -]{0,2}\d){11,18}")
 _CARD_CUE = re.compile(rb"card|\bcc\b|credit|debit|visa|master|amex", re.IGNORECASE)
 _IIN = re.compile(
-    rb"4\d{12}(?:\d{3}){0,2}$|5[1-5]\d{14}$|2[2-7]\d{14}$|3[47]\d{13}$|3(?:0[0-5]|[689]\d)\d{11}$"
-    rb"|6(?:011|4[4-9]|5|2)\d{11,16}$|35\d{14}$|(?:2131|1800)\d{11}$|(?:5[06-8]|6\d)\d{10,17}$"
+    rb"4\d{12}(?:\d{3}){0,2}$|5[1-5]\d{14}$|2[2-7]\d{14}$|3[47]\d{13}$"
+    rb"|3(?:0[0-5]|[689]\d)\d{11}$|6(?:011|4[4-9]|5|2)\d{11,16}$|35\d{14}$|(?:2131|1800)\d{11}$|(?:5[06-8]|6\d)\d{10,17}$"
 )
 _IBAN = Regex(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}", ignore_case=True)
 _IPV4 = Regex(r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b")
@@ -60,9 +61,10 @@ _ETHEREUM = Regex(r"\b0x[0-9a-fA-F]{40}\b")
 _BASE58 = Regex(r"\b(?:bc1|[13])[a-zA-HJ-NP-Z0-9]{25,59}\b")
 _MONERO_OR_TRON = Regex(r"\b(?:4[0-9AB][1-9A-HJ-NP-Za-km-z]{93}|T[1-9A-HJ-NP-Za-km-z]{33})\b")
 _CALLED = Regex(
-    r"(?:driv\w{0,5}(?:'s|s)? licen[cs]e|passport|national id|identity card|id card|tax id|taxpayer id"
-    r"|social insurance|insurance|medical record|\bnhs|\bnino|\bitin|\bmrn)"
-    r"(?: (?:number|no\.?|num|id))?(?: is| ?[:#=])? {0,2}#?([A-Z]{0,3}[ -]?\d[A-Z0-9]*(?:[- ]\d[A-Z0-9]*){0,4})",
+    r"(?:driv\w{0,5}(?:'s|s)? licen[cs]e|passport|national id|identity card|id card|tax id"
+    r"|taxpayer id|social insurance|insurance|medical record|\bnhs|\bnino|\bitin|\bmrn)"
+    r"(?: (?:number|no\.?|num|id))?(?: is| ?[:#=])? {0,2}#?"
+    r"([A-Z]{0,3}[ -]?\d[A-Z0-9]*(?:[- ]\d[A-Z0-9]*){0,4})",
     ignore_case=True,
 )
 # Lengths from the IBAN registry (SWIFT, ISO 13616).
@@ -211,7 +213,7 @@ def _national_ids(text: bytes) -> Iterator[Finding]:
 
 @cache
 def _presidio(name: str) -> Any:
-    """One of Presidio's recognizers, for its checksum. The import takes a second: only if needed."""
+    """One of Presidio's recognizers, for its checksum; imported only when one is needed."""
     from presidio_analyzer import predefined_recognizers
 
     return getattr(predefined_recognizers, name)()

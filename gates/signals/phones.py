@@ -30,13 +30,15 @@ _DATE = re.compile(
 _YEARS = re.compile(rb"^(?:1[5-9]|20)\d{2} ?[-/ ] ?(?:(?:1[5-9]|20)\d{2}|\d{2})$")
 _CUE = re.compile(
     rb"phone|mobile|\bcell|\bfax|\btel\b|\bcall|\bdesk\b|\boffice\b|whatsapp|\bsms\b|\bdial|"
-    rb"\bring\b|hotline|\btext (?:me|us|him|her|them)|reach (?:me|us|him|her|them)|answering at|"
+    rb"\bring\b|hotline|\btext (?:me|us|him|her|them)|reach (?:me|us|him|her|them)|"
+    rb"answering at|"
     rb"contact (?:number|me|us)|\bnumber (?:is|to reach)|phone number",
     re.IGNORECASE,
 )
 _NOT_A_PHONE = re.compile(
     rb"(?:[$#]|usd|eur|gbp|isbn|issn|order|invoice|ticket|\bv|version|card|account|"
-    rb"latitude|longitude|license|licence|doi|rfc|page|pp)[ \t.:#]{0,3}(?:number|no|is)?[ \t.:#]{0,3}$",
+    rb"latitude|longitude|license|licence|doi|rfc|page|pp)"
+    rb"[ \t.:#]{0,3}(?:number|no|is)?[ \t.:#]{0,3}$",
     re.IGNORECASE,
 )
 

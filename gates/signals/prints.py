@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 HASHES = 64  # of a MinHash signature: a Jaccard similarity is known to about 0.06
 SHINGLE = 2  # words
+WORD_SIGNS = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}])"  # written without spaces
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def normalised(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
     if isinstance(texts, pa.ChunkedArray):
         texts = texts.combine_chunks()
     plain = pc.utf8_lower(pc.utf8_normalize(texts.fill_null(""), form="NFKC"))
-    plain = pc.replace_substring_regex(plain, r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}])", r" \1 ")
+    plain = pc.replace_substring_regex(plain, WORD_SIGNS, r" \1 ")
     return pc.utf8_trim(pc.replace_substring_regex(plain, r"[^\p{L}\p{M}\p{N}]+", " "), " ")
 
 

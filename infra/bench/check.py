@@ -20,8 +20,25 @@ from tidegate.flows.environment import prepare
 from tidegate.flows.home import Home
 from tidegate.gates.types import Progress
 
-WORDS = [a + b for a in "ba ce di fo gu ka le mi no pu ra se ti vo zu".split() for b in
-         "lan mer tin dos ker vel nor sa ri que".split()]  # fmt: skip
+FIRST = (
+    "ba",
+    "ce",
+    "di",
+    "fo",
+    "gu",
+    "ka",
+    "le",
+    "mi",
+    "no",
+    "pu",
+    "ra",
+    "se",
+    "ti",
+    "vo",
+    "zu",
+)
+LAST = ("lan", "mer", "tin", "dos", "ker", "vel", "nor", "sa", "ri", "que")
+WORDS = [first + last for first in FIRST for last in LAST]
 POLICY = Path("policies/default.yaml")
 LOCAL_ONLY = "not_contaminated"  # compares with the suites: their number is not of this bench
 
@@ -36,11 +53,14 @@ def write_drop(path: Path, rows: int, seed: int) -> None:
         for n in range(rows):
             asked, answer = chat(rng, 20), chat(rng, 30)
             if n % 100 == 0:
-                asked += f" Write to {rng.choice(WORDS)}{n}@example.org or call 415-555-{n % 10000:04d}."
+                asked += f" Write to {rng.choice(WORDS)}{n}@example.org."
+                answer += f" Or call 415-555-{n % 10000:04d}."
             if n % 100 == 50:
                 answer += f" Meet me at {n} {rng.choice(WORDS).title()} Street, Apt. 4."
             if n % 1000 == 1:
-                asked += f" My key is AKIA{''.join(rng.choices('ABCDEFGHIJKLMNOP234567', k=16))}."
+                asked += " My key is AKIA" + "".join(
+                    rng.choices("ABCDEFGHIJKLMNOP234567", k=16)
+                )
             if n % 100 == 2:
                 asked = asked.replace("a", "a\u200b", 3)
             row = {
@@ -80,7 +100,8 @@ def main() -> None:
         policy = policy.model_copy(update={"data": data})
         drop = Path(folder) / "drop.jsonl"
         write_drop(drop, args.rows, args.seed)
-        print(f"{args.rows:,} records, {drop.stat().st_size / 1e6:.0f} MB; start {peak():.0f} MB")
+        megabytes = drop.stat().st_size / 1e6
+        print(f"{args.rows:,} records, {megabytes:.0f} MB; start at {peak():.0f} MB")
 
         began = time.perf_counter()
         batch = ingest([drop], home=home, out=out, pseudonym_key=b"k" * 32)
