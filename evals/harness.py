@@ -84,12 +84,15 @@ def measure(
 
     Measurements are named `suite.metric@role`. A suite that breaks, for whatever reason,
     gives a Broken for each of its metrics and leaves the other suites alone; this function
-    raises for programming errors of its caller only.
+    itself raises nothing but an interrupt.
     """
     from tidegate.evals.scorer import Scorer
 
     with _quiet():
-        scorer = Scorer(model, tokenizer)
+        try:
+            scorer = Scorer(model, tokenizer)
+        except Exception as error:  # noqa: BLE001  a model that cannot even be asked
+            return SuiteResults(runs=tuple(_broken(suite, role, error) for suite in suites))
         runs = [
             _run(scorer, suite, model_digest, role, Cache(cache), progress) for suite in suites
         ]
@@ -131,11 +134,18 @@ def _run(
             samples=cache.log(key),
         )
     except Exception as error:  # noqa: BLE001  whatever went wrong, there is no number
-        names = [f"{suite.name}.{metric}@{role}" for metric in suite.metrics]
-        broken = tuple(Broken(name=name, reason=_reason(suite, error)) for name in names)
-        return SuiteRun(
-            suite=suite.name, version=suite.version, role=role, broken=broken, items=suite.n
-        )
+        return _broken(suite, role, error)
+
+
+def _broken(suite: Suite, role: Role, error: Exception) -> SuiteRun:
+    names = [f"{suite.name}.{metric}@{role}" for metric in suite.metrics]
+    return SuiteRun(
+        suite=suite.name,
+        version=suite.version,
+        role=role,
+        broken=tuple(Broken(name=name, reason=_reason(suite, error)) for name in names),
+        items=suite.n,
+    )
 
 
 def _prepare(scorer: "Scorer", suite: Suite) -> tuple[dict[str, Any], Digest]:

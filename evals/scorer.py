@@ -6,13 +6,13 @@ position. Here requests are laid into a tree of tokens: a node is a token after 
 tokens, so what two requests have in common (the chat template's system message, a question,
 the start of two answers) is one path. Each node attends to its ancestors only, and the
 head runs only at nodes whose next token is scored. On SmolLM2-135M and two cores this is
-two to three times as fast as lm-eval's own rows; see infra/bench/evals.py.
+about four times as fast as lm-eval's own rows; see infra/bench/evals.py.
 
 The numbers are lm-eval's: tests hold them to 1e-4 of stock HFLM. A model that does not take
 such a mask and such positions (a prompt-tuned one, one without attention) is found out on a
 probe before anything is scored, and then scored by lm-eval's own rows.
 
-Source of tree attention: Miao et al. (2024), "SpecInfer", arXiv 2305.09781, section 4.2.
+Source of tree attention: Miao et al., "SpecInfer", arXiv 2305.09781.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -5,8 +5,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -259,30 +257,25 @@ def _print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-@contextmanager
-def _one_clear_error() -> Iterator[None]:
-    """Turn the errors that a user can mend into one line and the right exit code."""
-    from tidegate.flows.errors import BROKEN_ERRORS, USAGE_ERRORS
-
+def main() -> None:
+    """Run a command; an error that a user can mend is one line and the right exit code."""
     try:
-        yield
+        sys.exit(app(standalone_mode=False) or 0)
     except CommandLineError as error:
         error.show()
         sys.exit(USAGE)
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("stopped; run the same command again to go on\n")
         sys.exit(STOPPED)
-    except USAGE_ERRORS as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(USAGE)
-    except BROKEN_ERRORS as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(BROKEN)
+    except Exception as error:
+        # Imported now and not above: these classes bring half the stack with them, and
+        # nothing of it may be imported before the environment is prepared.
+        from tidegate.flows.errors import BROKEN_ERRORS, USAGE_ERRORS
 
-
-def main() -> None:
-    with _one_clear_error():
-        sys.exit(app(standalone_mode=False) or 0)
+        if not isinstance(error, USAGE_ERRORS + BROKEN_ERRORS):
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(USAGE if isinstance(error, USAGE_ERRORS) else BROKEN)
 
 
 if __name__ == "__main__":

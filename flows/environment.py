@@ -7,6 +7,7 @@ training depends on them.
 
 import logging
 import os
+import warnings
 from pathlib import Path
 
 from tidegate.flows.home import Home
@@ -58,8 +59,11 @@ def prepare(home: Home) -> None:
     os.environ.setdefault("MPLCONFIGDIR", str(home.cache / "matplotlib"))
     os.environ.setdefault("HF_HOME", str(home.cache / "huggingface"))
 
-    # Its messages of ordinary work would break into the progress bars.
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    # It sets its own level to INFO when it is imported; a filter stays.
+    chatty = logging.getLogger("great_expectations.data_context.types.base")
+    chatty.addFilter(lambda record: record.levelno >= logging.WARNING)
+    for kind in (FutureWarning, DeprecationWarning):  # of packages that the lock pins
+        warnings.simplefilter("ignore", kind)
 
 
 def _cores() -> int:

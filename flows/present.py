@@ -8,15 +8,19 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from tidegate.flows.check import Checked
 from tidegate.flows.comparisons import DriftPoint, compare, drift_of, drift_tags
 from tidegate.flows.measure import Measured
 from tidegate.flows.one_update import Update
 from tidegate.flows.provenance import code_digest, environment_digest, revision
+from tidegate.flows.replay_store import Draw
 from tidegate.flows.report import DataSummary, GateCount, UpdateReport, render_update
 from tidegate.flows.review import review_page
 from tidegate.flows.tracking import Dataset
 from tidegate.gates.audit import Statement
+from tidegate.gates.digest import digest_file
 from tidegate.gates.types import Candidate, Decision
 from tidegate.training.train import Trained
 
@@ -122,7 +126,9 @@ def notes(update: Update) -> tuple[str, ...]:
     return tuple(said)
 
 
-def log_training(update: Update, run_id: str, trained: Trained, kept: Path) -> None:
+def log_training(
+    update: Update, run_id: str, trained: Trained, kept: Path, drawn: Draw
+) -> None:
     """Loss curves, counts and data of the training stage."""
     runs = update.line.registry.runs
     series: dict[str, list[float]] = {}
@@ -133,8 +139,15 @@ def log_training(update: Update, run_id: str, trained: Trained, kept: Path) -> N
     series["tokens"] = [float(trained.tokens)]
     series["seconds"] = [trained.seconds]
     runs.log_metrics(run_id, series)
-    data = [Dataset("kept", kept, update.batch.digest, "training", update.batch.rows)]
+    data = [_dataset("kept", kept, "training")]
+    if drawn.path is not None:
+        data.append(_dataset("replay", drawn.path, "replay"))
     runs.log_datasets(run_id, data)
+
+
+def _dataset(name: str, path: Path, context: str) -> Dataset:
+    rows = pq.read_metadata(path).num_rows
+    return Dataset(name, path, digest_file(path), context, rows)
 
 
 def log_measured(update: Update, run_id: str, measured: Measured) -> None:

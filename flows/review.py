@@ -8,12 +8,12 @@ Whatever came from outside is escaped: it can become no markup, link, picture or
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from tidegate.flows.report import UpdateReport
 from tidegate.flows.wording import HEADLINE, OUTCOME, because, change, clean, number, short
-from tidegate.gates.types import Action, Outcome, Ruling
+from tidegate.gates.types import Action, Decision, Outcome, Ruling
 
 LONGEST = 5_000
 SENTENCES = (300, 160, 80, 50)  # characters of a ruling's sentence, tried in this order
@@ -50,15 +50,13 @@ def escaped(text: str, limit: int = 200) -> str:
     return safe.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
-def _page(
-    report: UpdateReport, rulings: tuple[Ruling, ...] | list[Ruling], sentence: int, folder: str
-) -> Iterator[str]:
-    yield f"# {HEADLINE[report.decision.action].upper()}"
-    yield ""
-    yield f"**{escaped(because(report.decision), 300)}**"
-    yield ""
-    yield _about(report)
-    yield ""
+def rulings_page(decision: Decision, about: str) -> str:
+    """Decision and rulings alone, as Markdown for the engine's own pages."""
+    head = [f"# {HEADLINE[decision.action].upper()}: {escaped(about)}", ""]
+    return "\n".join([*head, *_table(decision.rulings, SENTENCES[0])])
+
+
+def _table(rulings: Sequence[Ruling], sentence: int) -> Iterator[str]:
     yield "| verdict | gate | seen | limit | |"
     yield "| --- | --- | ---: | ---: | --- |"
     for ruling in rulings:
@@ -69,6 +67,18 @@ def _page(
             f"| {number(verdict.observed)}{GAP} | {number(verdict.limit)}{GAP} "
             f"| {escaped(verdict.reason, min(sentence, PASSED) if passed else sentence)} |"
         )
+
+
+def _page(
+    report: UpdateReport, rulings: tuple[Ruling, ...] | list[Ruling], sentence: int, folder: str
+) -> Iterator[str]:
+    yield f"# {HEADLINE[report.decision.action].upper()}"
+    yield ""
+    yield f"**{escaped(because(report.decision), 300)}**"
+    yield ""
+    yield _about(report)
+    yield ""
+    yield from _table(rulings, sentence)
     left = len(report.rulings) - len(rulings)
     if left:
         yield f"| | *{left} more in the report* | | | |"

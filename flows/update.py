@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tidegate.evals.suite import Suite, find_suites
@@ -31,6 +32,7 @@ from tidegate.flows.progress import report as progress
 from tidegate.flows.provenance import code_digest
 from tidegate.flows.pseudonym import pseudonym_key
 from tidegate.flows.publish import publish
+from tidegate.flows.review import rulings_page
 from tidegate.flows.usage import UsageError
 from tidegate.gates.decide import decide, judge
 from tidegate.gates.digest import digest_json
@@ -92,7 +94,7 @@ def update(
             with begun.stage("train") as run_id:
                 drawn = replayed(line, how, checked, work)
                 trained = candidate_trained(line, how, checked, drawn, work)
-                log_training(begun, run_id, trained, checked.kept)
+                log_training(begun, run_id, trained, checked.kept, drawn)
         except TrainingError as failed:
             return published(begun.not_trained(checked, _training_failed(failed)))
         candidate = Candidate(
@@ -219,7 +221,13 @@ def decided(policy: Policy, checked: Checked, measured: Measured) -> Decision:
 @task(name="record and publish", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=3)
 def published(finished: Update) -> UpdateResult:
     # Safe to repeat: the statement is written once, and the registry finds its own version.
-    return publish(finished, datetime.now(UTC), progress)
+    result = publish(finished, datetime.now(UTC), progress)
+    create_markdown_artifact(
+        key=f"rulings-{_hex(result.model)}",
+        markdown=rulings_page(result.decision, f"{result.model} version {result.version}"),
+        description=f"Decision about {result.update_id}",
+    )
+    return result
 
 
 def _update_suite(

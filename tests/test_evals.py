@@ -236,6 +236,15 @@ def test_a_model_with_a_nan_has_no_numbers(tiny: tuple[Any, Any], tmp_path: Path
     assert not list(tmp_path.glob("evals/*")), "what failed must not be kept"
 
 
+def test_a_model_that_cannot_be_asked_has_no_numbers(
+    tiny: tuple[Any, Any], tmp_path: Path
+) -> None:
+    suite = write_suite(tmp_path / "s", "sums", choices())
+    got = run((torch.nn.Linear(2, 2), tiny[1]), suite, tmp_path)
+    assert [b.name for b in got.broken] == ["sums.margin@candidate", "sums.acc@candidate"]
+    assert got.broken[0].reason.startswith("AttributeError: ")
+
+
 def test_items_that_vanish_break_the_suite(tiny: tuple[Any, Any], tmp_path: Path) -> None:
     suite = write_suite(tmp_path / "s", "sums", choices())
     lines = suite.items_path.read_text().splitlines(keepends=True)

@@ -1,6 +1,6 @@
 """Real tokens trained per second: packed rows against padded rows, in the same run.
 
-    python infra/bench/train.py [--rows 32] [--rounds 3]
+    python infra/bench/train.py [--rows 16] [--rounds 2]
 
 Both loops take the same step (the same rows, the same adapter, forward and backward) and
 alternate; the best round of each counts, so that a neighbour's load hits neither. Ours packs
@@ -32,15 +32,16 @@ from tidegate.training.recipe import load_recipe
 from tidegate.training.rows import Row, control_tokens, to_row
 from tidegate.training.train import backward
 
+COMPARED = 4  # rows on which the two gradients are compared
 RECIPE = Path(__file__).parents[2] / "policies" / "recipes" / "lora.yaml"
 
 
 def read(tokenizer: Any, count: int, max_tokens: int) -> list[Row]:
-    """Everyday prompts, each answered with one to five others: short rows beside long ones."""
+    """Everyday prompts, each answered with one to four others: short rows beside long ones."""
     texts = [text for _, text in read_pool(POOL, seed=0)]
     rows: list[Row] = []
     for number in range(count):
-        parts = 1 + number % 5
+        parts = 1 + number % 4
         record = {
             "id": str(number),
             "messages": [{"role": "user", "content": texts[number]}, {}],
@@ -73,9 +74,9 @@ def gradient(model: Any, step: Callable[[], object]) -> torch.Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rows", type=int, default=32, help="rows of a step")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=16, help="rows padded together")
+    parser.add_argument("--rows", type=int, default=16, help="rows of a step")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=8, help="rows padded together")
     parser.add_argument("--cache", type=Path, default=Home.find().cache)
     args = parser.parse_args()
     recipe = load_recipe(RECIPE)
@@ -93,9 +94,10 @@ def main() -> None:
             padded(adapted, rows[at : at + args.batch])
 
     # The padded loop takes a mean over each batch, so the two agree on a single batch.
-    first = [Item("new", row) for row in rows[: args.batch]]
-    one = gradient(adapted, lambda: backward(adapted, (NEW,), pack(first, recipe.max_tokens)))
-    other = gradient(adapted, lambda: padded(adapted, rows[: args.batch]))
+    few = rows[:COMPARED]
+    packed = pack([Item("new", row) for row in few], recipe.max_tokens)
+    one = gradient(adapted, lambda: backward(adapted, (NEW,), packed))
+    other = gradient(adapted, lambda: padded(adapted, few))
     agree = float(functional.cosine_similarity(one, other, dim=0))
     assert agree > 0.999, f"the loops compute different gradients (cosine {agree})"
 
