@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tidegate.flows import check_output as output
-from tidegate.flows.batches import RECORDS, write_records
-from tidegate.flows.data_evidence import GateCount, count_by_gate, data_evidence
-from tidegate.flows.fates import Masking, settled
+from tidegate.flows.checking import output
+from tidegate.flows.checking.evidence import GateCount, count_by_gate, data_evidence
+from tidegate.flows.checking.fates import Masking, settled
 from tidegate.flows.home import Home
-from tidegate.flows.scratch import scratch_folder
+from tidegate.flows.intake.batches import RECORDS, write_records
+from tidegate.flows.intake.scratch import scratch_folder
 from tidegate.gates.decide import decide, judge
 from tidegate.gates.digest import canonical
 from tidegate.gates.expectations import judge_kept

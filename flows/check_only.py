@@ -10,10 +10,10 @@ from tidegate.evals.suite import find_suites
 from tidegate.flows.check import Checked, check, decision_document
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import ingest
-from tidegate.flows.present import data_summary
+from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.progress import report
-from tidegate.flows.pseudonym import pseudonym_key
-from tidegate.flows.report import render_check
+from tidegate.flows.reviewing.present import data_summary
+from tidegate.flows.reviewing.report import render_check
 from tidegate.gates.policy import load_policy
 from tidegate.gates.types import Action, Batch, Decision
 

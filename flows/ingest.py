@@ -21,16 +21,16 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidegate.flows import batches
-from tidegate.flows.columns import Columns
-from tidegate.flows.connectors import chat, sharegpt
-from tidegate.flows.connectors.drops import find
-from tidegate.flows.connectors.record import read_record
-from tidegate.flows.connectors.rows import IngestError, Source, Unreadable
 from tidegate.flows.home import Home
-from tidegate.flows.pseudonym import pseudonym
-from tidegate.flows.scratch import scratch_folder
-from tidegate.flows.sorting import OtherContent, SortedRuns
+from tidegate.flows.intake import batches
+from tidegate.flows.intake.columns import Columns
+from tidegate.flows.intake.connectors import chat, sharegpt
+from tidegate.flows.intake.connectors.drops import find
+from tidegate.flows.intake.connectors.record import read_record
+from tidegate.flows.intake.connectors.rows import IngestError, Source, Unreadable
+from tidegate.flows.intake.pseudonym import pseudonym
+from tidegate.flows.intake.scratch import scratch_folder
+from tidegate.flows.intake.sorting import OtherContent, SortedRuns
 from tidegate.gates.types import Batch, Progress, Report, ignore_progress
 
 __all__ = ["DEFAULTS", "IngestError", "ingest"]

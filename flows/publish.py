@@ -15,8 +15,8 @@ from typing import Any
 from tidegate.flows import replay_store
 from tidegate.flows.check import Checked, decision_document
 from tidegate.flows.one_update import Update, UpdateResult
-from tidegate.flows.present import present
 from tidegate.flows.provenance import code_digest, environment_digest, revision
+from tidegate.flows.reviewing.present import present
 from tidegate.gates.audit import BrokenLedger, Statement, statement
 from tidegate.gates.digest import digest_json
 from tidegate.gates.types import Action, Candidate, Decision, Progress, Report, Ruling

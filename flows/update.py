@@ -24,15 +24,15 @@ from tidegate.flows import replay_store
 from tidegate.flows.check import Checked, check
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import ingest
+from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.line import Line, open_line
 from tidegate.flows.measure import Measured, measure
 from tidegate.flows.one_update import Update, UpdateResult
-from tidegate.flows.present import log_measured, log_training
 from tidegate.flows.progress import report as progress
 from tidegate.flows.provenance import code_digest
-from tidegate.flows.pseudonym import pseudonym_key
 from tidegate.flows.publish import publish
-from tidegate.flows.review import rulings_page
+from tidegate.flows.reviewing.page import rulings_page
+from tidegate.flows.reviewing.present import log_measured, log_training
 from tidegate.flows.usage import UsageError
 from tidegate.gates.decide import decide, judge
 from tidegate.gates.digest import digest_json

@@ -42,9 +42,14 @@ def main() -> int:
                 text=True,
             )
             for kind, row in json.loads(scored.stdout).items():
-                hits, n = (row, 0) if isinstance(row, int) else (
-                    row["quarantined_or_masked"] - (row["masked"] if kind == "benign" else 0),
-                    row["records"],
+                hits, n = (
+                    (row, 0)
+                    if isinstance(row, int)
+                    else (
+                        row["quarantined_or_masked"]
+                        - (row["masked"] if kind == "benign" else 0),
+                        row["records"],
+                    )
                 )
                 total = totals.setdefault(kind, [0, 0])
                 total[0], total[1] = total[0] + hits, total[1] + n

@@ -1,8 +1,8 @@
 """Write the reference pages from the code (`make docs`); with --check, only compare.
 
-    docs/reference/cli.md      what each command prints for --help
-    docs/reference/gates.md    every gate, what it sees and cannot see, and its settings
-    docs/reference/packages.md every direct dependency with its locked version and its use
+docs/reference/cli.md      what each command prints for --help
+docs/reference/gates.md    every gate, what it sees and cannot see, and its settings
+docs/reference/packages.md every direct dependency with its locked version and its use
 """
 
 import inspect

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.checking import EVERY_GATE, arrived, chat, checked, plain, policy
-from tidegate.flows import quarantine
-from tidegate.flows.batches import SCHEMA
 from tidegate.flows.check import check
+from tidegate.flows.checking import quarantine
 from tidegate.flows.home import Home
+from tidegate.flows.intake.batches import SCHEMA
 from tidegate.gates.gate import load_gates
 from tidegate.gates.types import Action, Outcome
 from tidegate.gates.yaml_file import YamlError

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.ingesting import ANSWERED, ASKED, GOOD, SECRET, but, drop, run, without
-from tidegate.flows.connectors import jsonl
-from tidegate.flows.connectors.rows import IngestError
+from tidegate.flows.intake.connectors import jsonl
+from tidegate.flows.intake.connectors.rows import IngestError
 
 TEXT = json.dumps(GOOD).encode()
 

@@ -18,7 +18,7 @@ from tests.ingesting import (
     stored,
     without,
 )
-from tidegate.flows.connectors.rows import IngestError
+from tidegate.flows.intake.connectors.rows import IngestError
 
 DEFAULTS = {"source": "export", "user": "pool", "time": "2026-05-01T00:00:00Z"}
 CHAT = {"messages": [{"role": "developer", "content": "be kind"}, ASKED, ANSWERED]}

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tidegate.flows.connectors import mlflow_traces
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import IngestError, ingest
-from tidegate.flows.pseudonym import pseudonym
+from tidegate.flows.intake.connectors import mlflow_traces
+from tidegate.flows.intake.pseudonym import pseudonym
 from tidegate.gates.types import Batch
 
 KEY = b"k" * 32

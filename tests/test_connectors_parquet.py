@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.ingesting import GOOD, SECRET, but, drop, reasons, run
-from tidegate.flows.connectors.rows import IngestError
+from tidegate.flows.intake.connectors.rows import IngestError
 
 
 def test_parquet_and_json_lines_make_the_same_batch(tmp_path: Path) -> None:

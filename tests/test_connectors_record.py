@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.ingesting import ANSWERED, ASKED, GOOD, NOW
-from tidegate.flows.connectors.record import EARLIEST, RFC3339, read_record
-from tidegate.flows.connectors.rows import Unreadable
+from tidegate.flows.intake.connectors.record import EARLIEST, RFC3339, read_record
+from tidegate.flows.intake.connectors.rows import Unreadable
 from tidegate.gates.types import Record
 
 scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab\0é", max_size=3)

@@ -15,11 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.ingesting import KEY, NOW, drop, listed, record, run, stored
-from tidegate.flows.batches import SCHEMA, batch_digest, load_batch, row_digest, write_records
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import IngestError, ingest
-from tidegate.flows.pseudonym import pseudonym, pseudonym_key
-from tidegate.flows.sorting import SortedRuns
+from tidegate.flows.intake.batches import (
+    SCHEMA,
+    batch_digest,
+    load_batch,
+    row_digest,
+    write_records,
+)
+from tidegate.flows.intake.pseudonym import pseudonym, pseudonym_key
+from tidegate.flows.intake.sorting import SortedRuns
 from tidegate.gates.digest import canonical
 from tidegate.gates.types import Progress
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.update_example import example, stopped_at_the_data
-from tidegate.flows import plots
-from tidegate.flows.comparisons import DriftPoint
+from tidegate.flows.reviewing import plots
+from tidegate.flows.reviewing.comparisons import DriftPoint
 
 HOSTILE = "$\\frac{1}{0$ <b>_^ \u202e\x00 漢字 " + "x" * 300
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.update_example import example, policy, private_suite, stopped_at_the_data
-from tidegate.flows.comparisons import DriftPoint, compare, drift_of, drift_tags
-from tidegate.flows.report import (
+from tidegate.flows.reviewing.comparisons import DriftPoint, compare, drift_of, drift_tags
+from tidegate.flows.reviewing.report import (
     GateCount,
     UpdateReport,
     item_texts,
     render_check,
     render_update,
 )
-from tidegate.flows.wording import because, clean
+from tidegate.flows.reviewing.wording import because, clean
 from tidegate.gates.comparison import improvements
 from tidegate.gates.types import (
     Action,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.update_example import example, stopped_at_the_data
-from tidegate.flows.report import GateCount, UpdateReport
-from tidegate.flows.review import LONGEST, escaped, review_page
+from tidegate.flows.reviewing.page import LONGEST, escaped, review_page
+from tidegate.flows.reviewing.report import GateCount, UpdateReport
 from tidegate.gates.types import Action, Decision, Outcome, Ruling, Verdict
 
 GOLDEN = Path(__file__).parent / "golden"

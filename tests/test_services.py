@@ -85,7 +85,8 @@ def test_serve_runs_the_registry_the_engine_and_a_deployment(tmp_path: Path) -> 
         properties = deployments[0]["parameter_openapi_schema"]["properties"]
         assert {"drops", "policy", "recipe", "model"} <= set(properties)
         found = wait_for(
-            f"http://127.0.0.1:{port}/api/2.0/mlflow/registered-models/get?name=assistant", child
+            f"http://127.0.0.1:{port}/api/2.0/mlflow/registered-models/get?name=assistant",
+            child,
         )
         assert found["registered_model"]["name"] == "assistant"
     for taken in (port, engine):

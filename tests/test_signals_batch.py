@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from tests.checking import arrived, chat, plain
-from tidegate.flows.batches import SCHEMA, write_records
+from tidegate.flows.intake.batches import SCHEMA, write_records
 from tidegate.gates.signals import completeness, compute, copies
 from tidegate.gates.signals.compute import Settings, Signals
 from tidegate.gates.signals.contamination import Protected

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tidegate.evals.suite import Suite, find_suites
-from tidegate.flows.comparisons import DriftPoint
-from tidegate.flows.report import DataSummary, GateCount, UpdateReport
+from tidegate.flows.reviewing.comparisons import DriftPoint
+from tidegate.flows.reviewing.report import DataSummary, GateCount, UpdateReport
 from tidegate.gates.checks.learned import Gain
 from tidegate.gates.checks.not_worse import Margin, Margins
 from tidegate.gates.decide import decide, judge

@@ -21,7 +21,7 @@ def main() -> int:
     chosen = sys.argv[1:] or list(BENCHES)
     unknown = set(chosen) - set(BENCHES)
     if unknown:
-        print(f"there is no benchmark {sorted(unknown)[0]!r}; known: {', '.join(BENCHES)}")
+        print(f"there is no benchmark {min(unknown)!r}; known: {', '.join(BENCHES)}")
         return 3
     failed = 0
     for name in chosen:

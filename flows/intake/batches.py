@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from tidegate.flows.connectors.rows import IngestError
 from tidegate.flows.home import Home
+from tidegate.flows.intake.connectors.rows import IngestError
 from tidegate.gates.digest import canonical, digest_bytes
 from tidegate.gates.types import Batch
 

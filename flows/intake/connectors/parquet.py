@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tidegate.flows.connectors.jsonl import parse
-from tidegate.flows.connectors.rows import IngestError, Row, Unreadable
+from tidegate.flows.intake.connectors.jsonl import parse
+from tidegate.flows.intake.connectors.rows import IngestError, Row, Unreadable
 
 AT_A_TIME = 256  # rows; each may be megabytes
 

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import orjson
 from pydantic import ValidationError
 
-from tidegate.flows.connectors.rows import MAX_ROW, Unreadable
+from tidegate.flows.intake.connectors.rows import MAX_ROW, Unreadable
 from tidegate.gates.types import Feedback, Message, Record
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)

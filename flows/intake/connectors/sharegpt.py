@@ -7,8 +7,8 @@ row's own `id` is not used: exports cut long conversations and give the pieces o
 from collections.abc import Mapping
 from typing import Any
 
-from tidegate.flows.connectors.chat import digest_of, refuse_own
-from tidegate.flows.connectors.rows import Unreadable
+from tidegate.flows.intake.connectors.chat import digest_of, refuse_own
+from tidegate.flows.intake.connectors.rows import Unreadable
 
 ROLES = {
     "system": "system",

@@ -10,8 +10,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate.flows.comparisons import Comparison, DriftPoint
-from tidegate.flows.wording import clean
+from tidegate.flows.reviewing.comparisons import Comparison, DriftPoint
+from tidegate.flows.reviewing.wording import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tidegate.flows.fates import Fates
+from tidegate.flows.checking.fates import Fates
 from tidegate.gates.expectations import Judged
 from tidegate.gates.routing import Routes, RowGate
 from tidegate.gates.signals.compute import Settings

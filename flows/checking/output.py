@@ -11,10 +11,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tidegate.flows import quarantine
-from tidegate.flows.batches import sync_folder, write_records
-from tidegate.flows.fates import Fates
+from tidegate.flows.checking import quarantine
+from tidegate.flows.checking.fates import Fates
 from tidegate.flows.home import Home
+from tidegate.flows.intake.batches import sync_folder, write_records
 from tidegate.gates.signals import compute
 
 

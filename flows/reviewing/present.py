@@ -11,13 +11,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from tidegate.flows.check import Checked
-from tidegate.flows.comparisons import DriftPoint, compare, drift_of, drift_tags
 from tidegate.flows.measure import Measured
 from tidegate.flows.one_update import Update
 from tidegate.flows.provenance import code_digest, environment_digest, revision
 from tidegate.flows.replay_store import Draw
-from tidegate.flows.report import DataSummary, GateCount, UpdateReport, render_update
-from tidegate.flows.review import review_page
+from tidegate.flows.reviewing.comparisons import DriftPoint, compare, drift_of, drift_tags
+from tidegate.flows.reviewing.page import review_page
+from tidegate.flows.reviewing.report import DataSummary, GateCount, UpdateReport, render_update
 from tidegate.flows.tracking import Dataset
 from tidegate.gates.audit import Statement
 from tidegate.gates.digest import digest_file

@@ -7,7 +7,7 @@ rows at once. `id` is the digest of the messages. Other keys of the row are not 
 from collections.abc import Mapping
 from typing import Any
 
-from tidegate.flows.connectors.rows import Unreadable
+from tidegate.flows.intake.connectors.rows import Unreadable
 from tidegate.gates.digest import digest_json
 
 OWN = {"time", "user", "consent"}

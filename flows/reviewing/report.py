@@ -19,9 +19,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from tidegate.evals.suite import Suite
-from tidegate.flows import plots
-from tidegate.flows.comparisons import Comparison, DriftPoint, Uncompared, compare
-from tidegate.flows.wording import (
+from tidegate.flows.reviewing import plots
+from tidegate.flows.reviewing.comparisons import Comparison, DriftPoint, Uncompared, compare
+from tidegate.flows.reviewing.wording import (
     HEADLINE,
     OUTCOME,
     amount,

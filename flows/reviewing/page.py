@@ -11,8 +11,16 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-from tidegate.flows.report import UpdateReport
-from tidegate.flows.wording import HEADLINE, OUTCOME, because, change, clean, number, short
+from tidegate.flows.reviewing.report import UpdateReport
+from tidegate.flows.reviewing.wording import (
+    HEADLINE,
+    OUTCOME,
+    because,
+    change,
+    clean,
+    number,
+    short,
+)
 from tidegate.gates.types import Action, Decision, Outcome, Ruling
 
 LONGEST = 5_000

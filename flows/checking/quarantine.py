@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tidegate.flows.batches import SCHEMA, sync_folder
 from tidegate.flows.home import Home
+from tidegate.flows.intake.batches import SCHEMA, sync_folder
 
 WHY = pa.schema(
     [

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from tidegate.flows.connectors.rows import MAX_ROW, IngestError, Row, Unreadable
+from tidegate.flows.intake.connectors.rows import MAX_ROW, IngestError, Row, Unreadable
 
 PIECE = 1 << 20
 BOM = b"\xef\xbb\xbf"

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tidegate.flows.connectors import jsonl, mlflow_traces, parquet
-from tidegate.flows.connectors.rows import IngestError, Row, Source
 from tidegate.flows.home import Home
+from tidegate.flows.intake.connectors import jsonl, mlflow_traces, parquet
+from tidegate.flows.intake.connectors.rows import IngestError, Row, Source
 from tidegate.flows.tracking import shown
 
 READERS: dict[str, Callable[[Path], Iterator[Row]]] = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tidegate.flows.batches import CONTENT, SCHEMA, row_digest
+from tidegate.flows.intake.batches import CONTENT, SCHEMA, row_digest
 from tidegate.gates.digest import canonical
 from tidegate.gates.types import Record
 

@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tidegate.flows.connectors.chat import messages_of
-from tidegate.flows.connectors.rows import IngestError, Row, Unreadable
+from tidegate.flows.intake.connectors.chat import messages_of
+from tidegate.flows.intake.connectors.rows import IngestError, Row, Unreadable
 from tidegate.flows.tracking import RegistryError, asking, connect, shown
 
 if TYPE_CHECKING:

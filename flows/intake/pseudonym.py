@@ -10,8 +10,8 @@ import secrets
 import stat
 from pathlib import Path
 
-from tidegate.flows.connectors.rows import IngestError
 from tidegate.flows.home import Home
+from tidegate.flows.intake.connectors.rows import IngestError
 
 KEY_FILE = "pseudonym.key"
 KEY_BYTES = 32
