@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from tests.drops import row, rows, write
 from tests.tiny import tiny_base
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.one_update import UpdateResult
-from tidegate.flows.registry import Registry
+from tidegate.flows.registry import Registry, RegistryError
 from tidegate.flows.rollback import rollback
+from tidegate.flows.show import print_statement, statement_of
 from tidegate.gates.types import Action, Outcome
 
 pytestmark = pytest.mark.slow
@@ -145,6 +147,27 @@ def test_no_text_of_users_reaches_mlflow(world: World, first: UpdateResult) -> N
                 content = path.read_bytes()
                 found = [word for word in said if word in content]
                 assert not found, f"{path} holds {found}"
+
+
+def test_show_says_what_was_decided_from_the_ledger(
+    world: World, first: UpdateResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest, statement = statement_of("tiny", first.version, world.home, None)
+    assert digest == first.statement
+    print_statement(Console(width=200), digest, statement)
+    shown = capsys.readouterr().out
+    assert "decide → promote" in shown
+    assert all(r.title in shown for r in first.decision.rulings)
+
+
+def test_show_refuses_a_version_whose_tag_was_changed(
+    world: World, first: UpdateResult
+) -> None:
+    registry = Registry.open(world.home)
+    registry.annotate("tiny", first.version, {"gov.statement": "sha256:" + "0" * 64})
+    with pytest.raises(RegistryError, match="has no statement"):
+        statement_of("tiny", first.version, world.home, None)
+    registry.annotate("tiny", first.version, {"gov.statement": first.statement})
 
 
 def test_the_same_update_again_is_found_not_made(world: World, first: UpdateResult) -> None:
