@@ -39,12 +39,14 @@ def run_demo(home: Home, console: Console) -> int:
     console.print(Rule(align="left", style="dim"))
     minutes = (time.monotonic() - started) / 60
     console.print(f"Both weeks took {minutes:.1f} minutes. Next:")
-    console.print(f"  look at the promoted version   {ui_command(model, clean.version)}")
-    console.print(f"  look at the refused one        {ui_command(model, poisoned.version)}")
-    console.print(f"  read what was decided          tidegate show champion --model {model}")
-    console.print(
-        f"  undo the promotion             tidegate rollback --model {model} --reason '…'"
-    )
+    after = {
+        "look at the promoted version": ui_command(model, clean.version),
+        "look at the refused one": ui_command(model, poisoned.version),
+        "read what was decided": f"tidegate show champion --model {model}",
+        "undo the promotion": f"tidegate rollback --model {model} --reason 'why'",
+    }
+    for what, command in after.items():
+        console.print(f"  {what:<30}{command}", soft_wrap=True, highlight=False)
     as_meant = (
         clean.decision.action is Action.PROMOTE and poisoned.decision.action is Action.REJECT
     )

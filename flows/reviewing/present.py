@@ -24,6 +24,8 @@ from tidegate.gates.digest import digest_file
 from tidegate.gates.types import Candidate, Decision
 from tidegate.training.train import Trained
 
+ASKED = {"probes": "held-out questions that were given with the drop"}
+
 
 def present(
     update: Update,
@@ -116,7 +118,9 @@ def notes(update: Update) -> tuple[str, ...]:
     said = []
     for suite in update.suites:
         if suite.private and "source" in suite.about:
-            said.append(f"The suite {suite.name!r} asks {suite.about['source']}.")
+            source = str(suite.about["source"])
+            asked = ASKED.get(source, source)
+            said.append(f"What was learned is judged by the suite {suite.name!r}: {asked}.")
     if update.trained is None and update.measured is None:
         said.append("No weights were made: the update ended before or in training.")
     if revision() == "unknown":
