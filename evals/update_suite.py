@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import yaml
 from pydantic import Field
 
 from tidegate.evals.files import write_whole
 from tidegate.evals.rewording import pick, rewordings
 from tidegate.evals.suite import Suite, SuiteError, load_suite, numbered_lines, parse_line
+from tidegate.evals.task_file import choices_task
 from tidegate.gates.types import Noun
 
 VERSION = 1
@@ -87,37 +87,18 @@ def build(
             "from the others in its answer, or every probe is word for word a training prompt"
         )
     write_whole(out / "update.jsonl", "".join(_line(item) for item in items).encode())
-    task = _task({**about, "seed": seed, "rows": len(rows)})
+    task = choices_task(
+        "update",
+        version=VERSION,
+        metrics=("margin", "acc", "answer_nll"),
+        about={"private": True, **about, "seed": seed, "rows": len(rows)},
+    )
     write_whole(out / "update.yaml", task.encode())
     return load_suite(out / "update.yaml")
 
 
 def _line(item: dict[str, Any]) -> str:
     return json.dumps(item, ensure_ascii=True) + "\n"
-
-
-def _task(about: dict[str, Any]) -> str:
-    """The lm-eval task. It names fields; it never holds a text of the batch."""
-    fields = {
-        "task": "tidegate_update",
-        "dataset_kwargs": {"file": "update.jsonl"},
-        "test_split": "test",
-        "output_type": "multiple_choice",
-        "doc_to_text": "question",
-        "doc_to_choice": "choices",
-        "doc_to_target": "answer",
-        "num_fewshot": 0,
-        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-        "metadata": {
-            "version": VERSION,
-            "suite": "update",
-            "metrics": ["margin", "acc", "answer_nll"],
-            "private": True,
-            **about,
-        },
-    }
-    loader = "custom_dataset: !function tidegate.evals.tasks.items.rows\n"
-    return loader + yaml.safe_dump(fields, sort_keys=False)
 
 
 def _rows(kept: Path, seed: int) -> tuple[set[bytes], list[Row]]:

@@ -63,6 +63,10 @@ Fill = Annotated[
         help="FIELD=VALUE for a field that a drop does not have, such as consent=true.",
     ),
 ]
+Suites = Annotated[
+    Path | None,
+    typer.Option("--suites", help="Folder of further suites that the policy names."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
@@ -78,6 +82,7 @@ def update(
     probes: Annotated[
         Path | None, typer.Option(help="Held-out questions about the batch, JSONL.")
     ] = None,
+    suites: Suites = None,
     fill: Fill = None,
     home: Place = None,
     tracking_uri: Tracking = None,
@@ -100,6 +105,7 @@ def update(
             home=str(place.root),
             tracking_uri=tracking_uri,
             probes=str(probes) if probes else None,
+            suites=str(suites) if suites else None,
             defaults=_pairs(fill),
         )
     if as_json:
@@ -196,6 +202,27 @@ def ui(
     run_ui(place, console, model, version, port)
 
 
+@app.command(
+    "import-suite",
+    epilog="Example: tidegate import-suite arc_easy --to suites --limit 300",
+)
+def import_suite(
+    task: Annotated[str, typer.Argument(help="A multiple-choice task of lm-eval's registry.")],
+    to: Annotated[Path, typer.Option(help="Folder of suites.")] = Path("suites"),
+    limit: Annotated[int | None, typer.Option(help="The first items only.")] = None,
+    registry: Annotated[
+        Path | None, typer.Option(help="Folder of lm-eval tasks, instead of its own.")
+    ] = None,
+    home: Place = None,
+) -> None:
+    """Copy a task of lm-eval's registry into a suite on disk, which a policy can name."""
+    _, console = _start(home, False, online=True)
+    from tidegate.evals.import_task import import_task
+
+    suite = import_task(task, to, limit=limit, registry=registry)
+    console.print(f"{suite.n:,} items in {suite.path}; name it as `suite: {suite.name}`")
+
+
 @app.command()
 def serve(
     model: Model = "assistant",
@@ -236,9 +263,9 @@ def demo(home: Place = None) -> None:
     raise typer.Exit(run_demo(place, console))
 
 
-def _start(home: Path | None, as_json: bool) -> tuple[Home, Console]:
+def _start(home: Path | None, as_json: bool, online: bool = False) -> tuple[Home, Console]:
     place = Home.find(home)
-    environment.prepare(place)
+    environment.prepare(place, online=online)
     # With --json, standard output is the document's alone.
     return place, Console(stderr=as_json)
 

@@ -21,6 +21,7 @@ FIXED = {
     "HF_DATASETS_TRUST_REMOTE_CODE": "0",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
 }
+OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 DEFAULTS = {
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -46,9 +47,14 @@ DEFAULTS = {
 }
 
 
-def prepare(home: Home) -> None:
-    """Set the environment for this process and the ones that it starts."""
+def prepare(home: Home, *, online: bool = False) -> None:
+    """Set the environment for this process and the ones that it starts.
+
+    online: only for the one command whose purpose is to fetch from a hub.
+    """
     os.environ.update(FIXED)
+    if online:
+        os.environ.update(dict.fromkeys(OFFLINE, "0"))
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     # One decision about threads: two torch processes that each take every core stall each other.

@@ -65,6 +65,7 @@ def update(
     home: str | None = None,
     tracking_uri: str | None = None,
     probes: str | None = None,
+    suites: str | None = None,
     defaults: dict[str, str] | None = None,
 ) -> UpdateResult:
     """Learn from one or more drops, if every gate of the policy passes.
@@ -72,22 +73,26 @@ def update(
     drops: files, folders or globs of records, or `mlflow:EXPERIMENT`.
     policy, recipe: YAML files. model: the model line. home: where local state is kept.
     probes: held-out questions about the batch (JSON Lines); without them, rewordings of the
-    batch's own questions are used. defaults: values for fields that a drop does not have.
+    batch's own questions are used. suites: a folder of further suites that the policy names.
+    defaults: values for fields that a drop does not have.
     """
     place = Home.find(Path(home) if home else None)
     rules, how = load_policy(Path(policy)), load_recipe(Path(recipe))
-    suites = find_suites([s for s in rules.suites() if s != UPDATE_SUITE])
+    asked = find_suites(
+        [name for name in rules.suites() if name != UPDATE_SUITE],
+        folders=[Path(suites)] if suites else [],
+    )
     with _one_at_a_time(place, model):
         line = opened(model, how.base, place, tracking_uri)
         arrived = place.updates / "arrived" / _hex({"drops": sorted(drops), "model": model})
         batch = ingested(drops, place, arrived, defaults or {})
-        work = place.updates / _update_id(line, batch, rules, how, probes)
+        work = place.updates / _update_id(line, batch, rules, how, asked, probes)
         earlier = decided_before(line, batch, work)
         if earlier is not None:
             return earlier
         begun = Update.begin(line, work, batch, rules, how)
         with begun.stage("check"):
-            checked = data_checked(batch, rules, place, arrived, work / "check", suites)
+            checked = data_checked(batch, rules, place, arrived, work / "check", asked)
         if checked.decision.action is not Action.PROMOTE:
             return published(begun.refused(checked))
         try:
@@ -105,7 +110,7 @@ def update(
             parent=line.champion.version,
         )
         with begun.stage("measure") as run_id:
-            asked = [*suites, *_update_suite(rules, checked, probes, work, how.seed)]
+            asked += _update_suite(rules, checked, probes, work, how.seed)
             measured = candidate_measured(line, candidate, trained, asked)
             log_measured(begun, run_id, measured)
         decision = decided(rules, checked, measured)
@@ -254,7 +259,12 @@ def _training_failed(failed: TrainingError) -> Ruling:
 
 
 def _update_id(
-    line: Line, batch: Batch, policy: Policy, recipe: Recipe, probes: str | None
+    line: Line,
+    batch: Batch,
+    policy: Policy,
+    recipe: Recipe,
+    suites: Sequence[Suite],
+    probes: str | None,
 ) -> str:
     """The same question has the same id: what was decided once is found again."""
     asked: dict[str, Any] = {
@@ -264,6 +274,7 @@ def _update_id(
         "batch": batch.digest,
         "policy": policy.digest,
         "recipe": recipe.digest,
+        "suites": [suite.digest for suite in suites],
         "probes": Path(probes).read_text(encoding="utf-8") if probes else None,
         "code": code_digest(),
     }
