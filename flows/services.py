@@ -9,7 +9,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
@@ -18,6 +17,8 @@ from tidegate.flows.usage import UsageError
 
 HOST = "127.0.0.1"
 READY_WITHIN = 120.0  # seconds; a first start makes databases
+Child = subprocess.Popen[bytes]
+Running = dict[tuple[str, ...], Child]
 
 
 def run_ui(
@@ -39,12 +40,13 @@ def run_services(
     worker = [sys.executable, "-m", "tidegate.flows.worker"]
     worker += [model, str(home.root), drops]
     _run_all(
-        [_mlflow(home, port), prefect, worker],
+        [_mlflow(home, port), prefect],
         console,
         {
             "MLflow": (f"http://{HOST}:{port}/health", version_url(port, model, None)),
             "Prefect": (f"{api}/health", f"http://{HOST}:{prefect_port}"),
         },
+        afterwards=worker,  # it ends at once if the server does not answer yet
     )
 
 
@@ -67,52 +69,53 @@ def _mlflow(home: Home, port: int) -> list[str]:
 
 
 def _run_all(
-    commands: Sequence[Sequence[str]], console: Console, places: dict[str, tuple[str, str]]
+    commands: Sequence[Sequence[str]],
+    console: Console,
+    places: dict[str, tuple[str, str]],
+    afterwards: Sequence[str] | None = None,
 ) -> None:
+    """Start commands, wait until each place is healthy, and watch until one ends."""
     for name, (health, _) in places.items():
         port = int(health.split(":")[2].split("/")[0])
         if _answers(port):
             raise UsageError(f"port {port} is taken; choose another one for {name}")
-    # A group of their own: Ctrl-C reaches us alone, and we end every child with its children.
-    running = [
-        subprocess.Popen(
-            command,
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=Path.cwd(),
-        )
-        for command in commands
-    ]
+    running = {tuple(command): _start(command) for command in commands}
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         for name, (health, url) in places.items():
-            _wait_for(health, name, running, commands)
+            _wait_for(health, name, running)
             console.print(f"{name:<8} {url}", highlight=False)
+        if afterwards is not None:
+            running[tuple(afterwards)] = _start(afterwards)
         console.print("Ctrl-C ends it.")
-        while all(child.poll() is None for child in running):
+        while True:
+            _raise_for_the_dead(running)
             time.sleep(0.5)
-        _raise_for_the_dead(running, commands)
     except KeyboardInterrupt:
         console.print("ended")
     finally:
-        for child in running:
+        for child in running.values():
             _end(child)
+
+
+def _start(command: Sequence[str]) -> Child:
+    # A group of its own: Ctrl-C reaches us alone, and we end every child with its children.
+    return subprocess.Popen(
+        command,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def _interrupted(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _wait_for(
-    url: str,
-    name: str,
-    running: Sequence[subprocess.Popen[bytes]],
-    commands: Sequence[Sequence[str]],
-) -> None:
+def _wait_for(url: str, name: str, running: Running) -> None:
     end = time.monotonic() + READY_WITHIN
     while time.monotonic() < end:
-        _raise_for_the_dead(running, commands)
+        _raise_for_the_dead(running)
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:
                 if answer.status == 200:
@@ -122,10 +125,8 @@ def _wait_for(
     raise UsageError(f"{name} did not answer at {url} within {READY_WITHIN:.0f} s")
 
 
-def _raise_for_the_dead(
-    running: Sequence[subprocess.Popen[bytes]], commands: Sequence[Sequence[str]]
-) -> None:
-    for child, command in zip(running, commands, strict=True):
+def _raise_for_the_dead(running: Running) -> None:
+    for command, child in running.items():
         if child.poll() is not None:
             shown = " ".join(command)
             raise UsageError(f"ended with code {child.returncode}; run it to see why: {shown}")
@@ -137,7 +138,7 @@ def _answers(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: Child) -> None:
     if child.poll() is not None:
         return
     os.killpg(child.pid, signal.SIGTERM)
