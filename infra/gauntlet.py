@@ -42,18 +42,13 @@ def main() -> int:
                 text=True,
             )
             for kind, row in json.loads(scored.stdout).items():
-                hits, n = (
-                    (row, 0)
-                    if isinstance(row, int)
-                    else (
-                        row["quarantined_or_masked"]
-                        - (row["masked"] if kind == "benign" else 0),
-                        row["records"],
-                    )
-                )
+                # For benign records the score counts what was lost; masked ones are apart.
+                whole = isinstance(row, int)
+                hits = row if whole else row["quarantined_or_masked"]
+                n = 0 if whole else row["records"]
                 total = totals.setdefault(kind, [0, 0])
                 total[0], total[1] = total[0] + hits, total[1] + n
-    print(f"\n{len(seeds)} drops; for benign records: lost, not masked")
+    print(f"\n{len(seeds)} drops; caught, and for benign records: lost")
     for kind, (hits, n) in sorted(totals.items()):
         print(f"{kind:32}{hits:6} of {n:6}" + (f"{hits / n:8.1%}" if n else ""))
     return 0
