@@ -15,6 +15,7 @@ from tidegate.flows.measure import Measured
 from tidegate.flows.one_update import Update
 from tidegate.flows.provenance import code_digest, environment_digest, revision
 from tidegate.flows.replay_store import Draw
+from tidegate.flows.reviewing import plots
 from tidegate.flows.reviewing.comparisons import DriftPoint, compare, drift_of, drift_tags
 from tidegate.flows.reviewing.page import review_page
 from tidegate.flows.reviewing.report import DataSummary, GateCount, UpdateReport, render_update
@@ -68,11 +69,8 @@ def present(
     page.write_text(render_update(report), encoding="utf-8")
     runs = line.registry.runs
     runs.log_file(update.run_id, page, "report")
-    plots = out / "plots"
-    plots.mkdir(exist_ok=True)
-    for name, png in report.pictures.items():
-        (plots / f"{name}.png").write_bytes(png)
-    runs.log_file(update.run_id, plots, "plots")
+    plots.save(report.pictures, out / "plots")
+    runs.log_file(update.run_id, out / "plots", "plots")
     if checked.docs is not None:
         runs.log_file(update.run_id, checked.docs, "data_docs")
     _log_evidence(update, checked, decision, record)
