@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.update_example import example, policy, private_suite, stopped_at_the_data
+from tidegate.flows.checking.evidence import GateCount
 from tidegate.flows.reviewing.comparisons import DriftPoint, compare, drift_of, drift_tags
 from tidegate.flows.reviewing.report import (
-    GateCount,
     UpdateReport,
     item_texts,
     render_check,
@@ -99,7 +99,7 @@ def hostile() -> UpdateReport:
         decision=Decision(action=Action.REJECT, rulings=(ruling,)),
         policy=full.policy.model_copy(update={"policy": HOSTILE}),
         batch=full.batch.model_copy(update={"sources": {HOSTILE: 3}}),
-        data=replace(full.data, gates=(GateCount(HOSTILE, 1, 1),)),
+        data=replace(full.data, gates=(GateCount(HOSTILE, 2, 1, 1),)),
         evidence=CandidateEvidence(
             subject=evidence.subject,
             measurements=tuple(

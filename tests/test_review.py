@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.update_example import example, stopped_at_the_data
+from tidegate.flows.checking.evidence import GateCount
 from tidegate.flows.reviewing.page import LONGEST, escaped, review_page
-from tidegate.flows.reviewing.report import GateCount, UpdateReport
+from tidegate.flows.reviewing.report import UpdateReport
 from tidegate.gates.types import Action, Decision, Outcome, Ruling, Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -78,7 +79,7 @@ def test_text_from_outside_stays_text() -> None:
         full,
         model=HOSTILE,
         notes=(HOSTILE,),
-        data=replace(full.data, gates=(GateCount(HOSTILE, 0, 1),)),
+        data=replace(full.data, gates=(GateCount(HOSTILE, 1, 0, 1),)),
         policy=full.policy.model_copy(update={"policy": HOSTILE}),
         run_id='"><script>',
     )

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tidegate.evals.suite import Suite, find_suites
+from tidegate.flows.checking.evidence import GateCount
 from tidegate.flows.reviewing.comparisons import DriftPoint
-from tidegate.flows.reviewing.report import DataSummary, GateCount, UpdateReport
+from tidegate.flows.reviewing.report import DataSummary, UpdateReport
 from tidegate.gates.checks.learned import Gain
 from tidegate.gates.checks.not_worse import Margin, Margins
 from tidegate.gates.decide import decide, judge
@@ -202,10 +203,10 @@ def example(*, gain: float = 0.9, damage: float = 0.0) -> UpdateReport:
             masked=112,
             quarantined=136,
             gates=(
-                GateCount("no_personal_data", 112, 31),
-                GateCount("no_secrets", 0, 4),
-                GateCount("no_hidden_text", 0, 78),
-                GateCount("not_contaminated", 0, 23),
+                GateCount("no_personal_data", 143, 112, 31),
+                GateCount("no_secrets", 4, 0, 4),
+                GateCount("no_hidden_text", 78, 0, 78),
+                GateCount("not_contaminated", 23, 0, 23),
             ),
         ),
         base_name="smollm2-135m-instruct",

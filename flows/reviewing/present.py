@@ -18,7 +18,7 @@ from tidegate.flows.replay_store import Draw
 from tidegate.flows.reviewing import plots
 from tidegate.flows.reviewing.comparisons import DriftPoint, compare, drift_of, drift_tags
 from tidegate.flows.reviewing.page import review_page
-from tidegate.flows.reviewing.report import DataSummary, GateCount, UpdateReport, render_update
+from tidegate.flows.reviewing.report import DataSummary, UpdateReport, render_update
 from tidegate.flows.tracking import Dataset
 from tidegate.gates.audit import Statement
 from tidegate.gates.digest import digest_file
@@ -82,8 +82,7 @@ def present(
 
 
 def data_summary(checked: Checked) -> DataSummary:
-    gates = tuple(GateCount(g.gate, g.masked, g.quarantined) for g in checked.gates)
-    return DataSummary(checked.rows, checked.masked, checked.quarantined, gates)
+    return DataSummary(checked.rows, checked.masked, checked.quarantined, checked.gates)
 
 
 def recipe_settings(update: Update) -> dict[str, str]:

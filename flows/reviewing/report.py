@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from tidegate.evals.suite import Suite
+from tidegate.flows.checking.evidence import GateCount
 from tidegate.flows.reviewing import plots
 from tidegate.flows.reviewing.comparisons import Comparison, DriftPoint, Uncompared, compare
 from tidegate.flows.reviewing.wording import (
@@ -50,15 +51,6 @@ if TYPE_CHECKING:  # importing it loads torch
 TEMPLATES = Path(__file__).parent / "templates"
 BADLY = (Outcome.ERROR, Outcome.MISSING, Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS)
 ITEM_TEXT = 240  # characters shown of an item of a shipped suite
-
-
-@dataclass(frozen=True)
-class GateCount:
-    """What one data gate did to single records."""
-
-    gate: str
-    masked: int
-    quarantined: int
 
 
 @dataclass(frozen=True)
