@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +37,11 @@ def digest_folder(folder: Path) -> str:
     """Name a folder by its files' relative paths and contents, in sorted order."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest_json({p.relative_to(folder).as_posix(): digest_file(p) for p in files})
+
+
+def item_order(items: Sequence[str], seed: str) -> list[str]:
+    """A random order that is the same everywhere, and that new items do not disturb.
+
+    Sorted by the SHA-256 of seed and item.
+    """
+    return sorted(items, key=lambda item: digest_bytes(f"{seed}\n{item}".encode()))
