@@ -12,12 +12,13 @@ masked. Great Expectations judges the same rules on what is left.
 import importlib
 import math
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 from pydantic import Field
 
+from tidegate.gates.tighter import LOWER, ranked
 from tidegate.gates.types import (
     BatchEvidence,
     CandidateEvidence,
@@ -29,35 +30,64 @@ from tidegate.gates.types import (
 
 
 class Params(Noun):
-    """What a policy may set on a gate. Each gate has its own subclass."""
+    """What a policy may set on a gate. Each gate has its own subclass.
 
-    def about(self) -> str:
-        """What tells two uses of the same gate apart, such as the suite's name."""
-        return ""
+    `identity` names the settings that tell two uses of the same gate apart, such as the
+    suite. Every other setting says with a Direction which way a child policy may move it.
+    """
+
+    identity: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def title(cls, gate: str, said: Mapping[str, Any]) -> str:
+        """What a use is called, from its settings as a file says them."""
+        parts = [said.get(name, cls.model_fields[name].default) for name in cls.identity]
+        return f"{gate}({'.'.join(map(str, parts))})" if parts else gate
 
 
 class RowParams(Params):
     """Settings of every data gate that names single records."""
 
-    quarantine: bool = Field(default=False, description="drop the record, keep the batch")
-    mask: bool = Field(default=False, description="replace the finding, keep the record")
-    max_records: int = Field(
+    # Without them a match fails the batch, so turning them off is the strict direction.
+    quarantine: Annotated[bool, ranked(True, False)] = Field(
+        default=False, description="drop the record, keep the batch"
+    )
+    mask: Annotated[bool, ranked(True, False)] = Field(
+        default=False, description="replace the finding, keep the record"
+    )
+    max_records: Annotated[int, LOWER] = Field(
         default=0, ge=0, description="records that may still match among those that are kept"
     )
-    max_quarantined_share: float = Field(
+    max_quarantined_share: Annotated[float, LOWER] = Field(
         default=0.2, ge=0, le=1, description="past this share the batch itself is suspect"
     )
 
 
-class Comparing(Params):
-    """Settings of every model gate that compares the candidate with a baseline.
+class How(Noun):
+    """How sure a comparison must be, as the policy's `statistics` say."""
 
-    The two rates are how often a comparison may err; `decide` fills them in from the
-    policy's `statistics`, so that a policy states them once.
+    false_pass_rate: float = Field(default=0.05, gt=0, lt=0.5)
+    false_block_rate: float = Field(default=0.10, gt=0, lt=0.5)
+    interval: Literal["wider", "t", "bca"] = "wider"
+    early_share: float = Field(
+        default=0, ge=0, lt=1, description="of each rate; 0: measured whole or not at all"
+    )
+    bound_margins: float = Field(
+        default=10.0, gt=1, description="the most that one item may count, in margins"
+    )
+
+
+class Comparing(Params):
+    """Settings of every model gate that compares numbers item by item.
+
+    `how` is filled in by `decide` from the policy's `statistics`: a policy states it once.
     """
 
-    false_pass_rate: float = Field(default=0.05, gt=0, lt=0.5, exclude=True)
-    false_block_rate: float = Field(default=0.05, gt=0, lt=0.5, exclude=True)
+    suite: str = Field(min_length=1, description="name of a suite, or `update`")
+    metric: str = Field(default="margin", description="per-item metric of the suite")
+    how: How = Field(default=How(), exclude=True)
+
+    identity: ClassVar[tuple[str, ...]] = ("suite", "metric")
 
     def comparisons(self) -> int:
         """How many comparisons one use of the gate makes."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tidegate.gates.gate import RowParams, RowRule, load_gates
-from tidegate.gates.policy import GateUse
+from tidegate.gates.policy.nouns import GateUse
 from tidegate.gates.types import Action
 
 

@@ -122,8 +122,10 @@ class Candidate(Noun):
 class Measurement(Noun):
     """One number, how sure it is, and the per-item values behind it.
 
-    `settings` is the digest of everything that must be equal before two measurements may
-    be compared: task version, prompts, few-shot setting, dtype, batch size, harness.
+    `settings` names, each by itself, everything that must be equal before two measurements
+    may be compared: task version, prompts, few-shot setting, dtype, batch size, scorer.
+    Items stand in the order in which they were measured. `planned` is how many the suite
+    has: fewer items than that are a measurement that stopped early.
     """
 
     name: str
@@ -133,7 +135,11 @@ class Measurement(Noun):
     n: int = Field(ge=0)
     items: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
-    settings: str | None = None
+    slices: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="labels of the items, by what they are sliced by"
+    )
+    settings: dict[str, str] | None = None
+    planned: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _items_name_values(self) -> Self:
@@ -143,6 +149,9 @@ class Measurement(Noun):
             )
         if len(set(self.items)) != len(self.items):
             raise ValueError(f"{self.name}: an item is named twice")
+        for by, labels in self.slices.items():
+            if len(labels) != len(self.items):
+                raise ValueError(f"{self.name}: {len(labels)} labels by {by!r} for its items")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"{self.name}: the interval [{self.low}, {self.high}] is empty")
         return self
@@ -196,13 +205,37 @@ class CandidateEvidence(Evidence):
     """What was measured about a candidate, its champion and its anchor. Read by model gates."""
 
 
+class Compared(Noun):
+    """What one comparison of a gate showed: an estimate, its bounds, and two p-values.
+
+    `p_pass` is the probability of evidence this good if the truth were at the limit, and
+    `p_block` of evidence this bad. A gate passes on the first; a stage blocks on the second.
+    """
+
+    than: str = Field(description="champion, anchor, or a slice against one of them")
+    mean: float
+    low: float | None = Field(description="the bound that must be above the limit; None: none")
+    high: float | None = Field(description="the bound below which a loss is shown; None: none")
+    limit: float
+    n: int
+    planned: int
+    p_pass: float = Field(ge=0, le=1)
+    p_block: float = Field(ge=0, le=1)
+    method: str
+
+
 class Verdict(Noun):
-    """What one gate says, in one sentence, with the two numbers it compared."""
+    """What one gate says, in one sentence, with the two numbers it compared.
+
+    A comparing gate that did not pass says INCONCLUSIVE; whether it failed is for the stage
+    to say, which alone knows how many comparisons were made.
+    """
 
     outcome: Outcome
     reason: str
     observed: float | None = None
     limit: float | None = None
+    compared: tuple[Compared, ...] = ()
 
 
 class Ruling(Noun):
@@ -213,6 +246,7 @@ class Ruling(Noun):
     verdict: Verdict
     action: Action
     why: str = Field(description="the reason that the policy gives for the gate")
+    waived: str | None = Field(default=None, description="digest of the waiver that counted")
 
 
 class Decision(Noun):

@@ -8,7 +8,8 @@ from typing import Any
 from tidegate.flows.check import Checked, check
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import ingest
-from tidegate.gates.policy import Policy, load_policy
+from tidegate.gates.policy.load import load_policy
+from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.types import Batch
 
 HEAD = "policy: test\nversion: 1\nwhy: a test\n"

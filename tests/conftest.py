@@ -15,6 +15,7 @@ _SURROUNDINGS = tempfile.mkdtemp(prefix="tidegate-tests-")
 os.environ["PREFECT_HOME"] = f"{_SURROUNDINGS}/prefect"
 for _name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "TIDEGATE_HOME"):
     os.environ.pop(_name, None)
+os.environ["TIDEGATE_FLOOR"] = str(Path(__file__).parent / "floor.yaml")
 prepare(Home(Path(_SURROUNDINGS)))
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tidegate.gates.decide import WORST_FIRST, decide, judge
-from tidegate.gates.policy import Policy, load_policy
+from tidegate.gates.policy.load import load_policy
+from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.types import (
     Action,
     Broken,
@@ -55,15 +56,16 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
 
 
 def series(name: str, level: float, *, settings: str = "same", n: int = 40) -> Measurement:
-    """Per-item values around a level, with a spread of 0.1."""
-    values = tuple(level + 0.1 * ((7 * i) % 11 - 5) / 5 for i in range(n))
+    """Per-item values around a level; the candidate's spread is not that of the others."""
+    step = 3 if name.endswith("@candidate") else 7
+    values = tuple(level + 0.05 * ((step * i) % 11 - 5) / 5 for i in range(n))
     return Measurement(
         name=name,
         value=sum(values) / n,
         n=n,
         items=ITEMS[:n],
         values=values,
-        settings=settings,
+        settings={"prompts": settings},
     )
 
 
@@ -143,7 +145,9 @@ def test_a_broken_measurement_is_an_error_with_its_reason(policy: Policy) -> Non
     [
         series("refusal.margin@champion", 1.0, settings="other"),
         series("refusal.margin@champion", 1.0, n=30),
-        Measurement(name="refusal.margin@champion", value=1.0, n=40, settings="same"),
+        Measurement(
+            name="refusal.margin@champion", value=1.0, n=40, settings={"prompts": "same"}
+        ),
     ],
     ids=["measured another way", "fewer items", "no items"],
 )
@@ -172,7 +176,7 @@ changes = st.sampled_from([-0.5, -0.15, -0.1, -0.05, 0.0, 0.3])
 better = WORST_FIRST.index  # a higher index is a better action
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(changes, changes, st.sampled_from([-0.1, 0.0, 0.06, 0.5]), st.data())
 def test_leaving_evidence_out_never_helps(
     policy: Policy, refusal: float, knowledge: float, gain: float, data: st.DataObject
@@ -182,7 +186,7 @@ def test_leaving_evidence_out_never_helps(
     assert better(action(policy, *kept)) <= better(action(policy, *full))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(changes, changes, st.sampled_from([-0.1, 0.0, 0.06, 0.5]), st.data())
 def test_breaking_a_measurement_never_helps(
     policy: Policy, refusal: float, knowledge: float, gain: float, data: st.DataObject
@@ -197,7 +201,7 @@ def test_breaking_a_measurement_never_helps(
     assert better(decide(judge(policy, made)).action) <= better(action(policy, *full))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(changes, changes, st.floats(0.01, 0.3), st.floats(0.01, 0.3))
 def test_a_tighter_margin_never_helps(
     tmp_path: Path, refusal: float, knowledge: float, one: float, other: float

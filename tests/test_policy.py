@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.gates.policy import PolicyError, load_policy
+from tidegate.gates.policy.load import PolicyError, load_policy
 
 WRONG = sorted(Path(__file__).parent.joinpath("policies").glob("*.yaml"))
 SHIPPED = Path(__file__).parents[1] / "policies" / "default.yaml"

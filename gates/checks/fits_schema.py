@@ -5,16 +5,21 @@ detectors examine, a batch that is too small, and drops of which too much was un
 Cannot see: fields that are filled with the wrong thing.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
 from tidegate.gates.gate import RowRule, at_least, at_most, gate
 from tidegate.gates.record_limits import QuarantineOnly, within_limits
+from tidegate.gates.tighter import HIGHER, LOWER
 from tidegate.gates.types import BatchEvidence, Outcome, Verdict
 
 
 class Schema(QuarantineOnly):
-    min_rows: int = Field(default=1, ge=1, description="records that must be kept in the end")
-    max_unreadable_share: float = Field(
+    min_rows: Annotated[int, HIGHER] = Field(
+        default=1, ge=1, description="records that must be kept in the end"
+    )
+    max_unreadable_share: Annotated[float, LOWER] = Field(
         default=0.01, ge=0, le=1, description="rows of the drops that could not be read"
     )
 

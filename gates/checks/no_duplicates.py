@@ -5,15 +5,20 @@ max_copies are kept, in an order that nobody can choose.
 Cannot see: reworded copies. Groups of near copies are what no_floods looks at.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
 from tidegate.gates.gate import RowRule, gate
 from tidegate.gates.record_limits import QuarantineOnly, within_limits
+from tidegate.gates.tighter import LOWER
 from tidegate.gates.types import BatchEvidence, Verdict
 
 
 class Copies(QuarantineOnly):
-    max_copies: int = Field(default=3, ge=1, description="equal exchanges that may be learned")
+    max_copies: Annotated[int, LOWER] = Field(
+        default=3, ge=1, description="equal exchanges that may be learned"
+    )
 
 
 def rows(p: Copies) -> tuple[RowRule, ...]:

@@ -8,15 +8,18 @@ Cannot see: a flood in which every record has another author, or rewording beyon
 similarity of about 0.5. One busy account with a fixed template looks like a flood.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
 from tidegate.gates.gate import RowRule, gate
 from tidegate.gates.record_limits import QuarantineOnly, within_limits
+from tidegate.gates.tighter import LOWER
 from tidegate.gates.types import BatchEvidence, Verdict
 
 
 class Floods(QuarantineOnly):
-    max_ratio: float = Field(
+    max_ratio: Annotated[float, LOWER] = Field(
         default=2.0, ge=1, description="expected over observed authors of a group"
     )
 

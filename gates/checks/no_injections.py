@@ -6,15 +6,20 @@ Cannot see: instructions in ordinary words, which is what most indirect injectio
 text that teaches security is found too.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
 from tidegate.gates.gate import RowRule, gate
 from tidegate.gates.record_limits import QuarantineOnly, within_limits
+from tidegate.gates.tighter import LOWER
 from tidegate.gates.types import BatchEvidence, Verdict
 
 
 class Injections(QuarantineOnly):
-    max_phrases: int = Field(default=0, ge=0, description="known phrases in one record")
+    max_phrases: Annotated[int, LOWER] = Field(
+        default=0, ge=0, description="known phrases in one record"
+    )
 
 
 def rows(p: Injections) -> tuple[RowRule, ...]:

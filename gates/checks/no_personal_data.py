@@ -7,12 +7,13 @@ Cannot see: names, dates of birth, anything spelled out in words, and ids of cou
 have no rule. It cannot tell a shop's address or telephone from a person's.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from tidegate.gates.gate import RowParams, RowRule, gate
 from tidegate.gates.record_limits import within_limits
+from tidegate.gates.tighter import MORE
 from tidegate.gates.types import BatchEvidence, Verdict
 
 Kind = Literal["email", "phone", "card", "iban", "ip", "ssn", "wallet", "id_number", "address"]
@@ -30,7 +31,7 @@ WORDS: dict[Kind, str] = {
 
 
 class PersonalData(RowParams):
-    kinds: list[Kind] = Field(
+    kinds: Annotated[list[Kind], MORE] = Field(
         default=list(WORDS), min_length=1, description="what counts as personal data"
     )
 

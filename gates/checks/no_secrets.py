@@ -6,15 +6,18 @@ given to names such as api_key, passwords that a sentence states.
 Cannot see: a password that is an ordinary word, and tokens of a form that no rule knows.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
 from tidegate.gates.gate import RowParams, RowRule, gate
 from tidegate.gates.record_limits import within_limits
+from tidegate.gates.tighter import ADDED
 from tidegate.gates.types import BatchEvidence, Verdict
 
 
 class Secrets(RowParams):
-    more_rules: str | None = Field(
+    more_rules: Annotated[str | None, ADDED] = Field(
         default=None, description="a rule file in gitleaks' format, used beside the built-in"
     )
 

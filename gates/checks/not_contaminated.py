@@ -5,16 +5,21 @@ that equal a shorter item.
 Cannot see: paraphrases and translations of items.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
 from tidegate.gates.gate import RowRule, at_least, gate
 from tidegate.gates.record_limits import QuarantineOnly, within_limits
+from tidegate.gates.tighter import HIGHER, LOWER
 from tidegate.gates.types import BatchEvidence, Outcome, Verdict
 
 
 class Overlap(QuarantineOnly):
-    max_overlap: int = Field(default=0, ge=0, description="shared runs of 8 words in a record")
-    min_protected: int = Field(
+    max_overlap: Annotated[int, LOWER] = Field(
+        default=0, ge=0, description="shared runs of 8 words in a record"
+    )
+    min_protected: Annotated[int, HIGHER] = Field(
         default=1, ge=1, description="protected texts that there must be to compare with"
     )
 

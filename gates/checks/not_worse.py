@@ -1,27 +1,34 @@
 """not_worse: what the baselines could do, the candidate can still do.
 
 Sees: the paired per-item change on one suite, against the champion (the last step) and the
-anchor (the first blessed release), so that small losses cannot add up unseen.
-Cannot see: anything that the suite does not ask about.
+anchor (the first blessed release), so that small losses cannot add up unseen; with
+`slices`, also the worst part of the suite, which a mean can hide.
+Cannot see: anything that the suite does not ask about, and slices with too few items.
 """
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from tidegate.gates.comparison import improvements, stays_above
+from tidegate.gates.comparison import Changes, compare, paired, verdict
 from tidegate.gates.gate import Comparing, gate
-from tidegate.gates.statistics import NotComparable
-from tidegate.gates.types import CandidateEvidence, Noun, Outcome, Verdict
-
-WORST_FIRST = (Outcome.ERROR, Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS)
+from tidegate.gates.statistics.estimate import NotComparable
+from tidegate.gates.tighter import LOWER, SAME
+from tidegate.gates.types import (
+    CandidateEvidence,
+    Compared,
+    MissingEvidence,
+    Noun,
+    Outcome,
+    Verdict,
+)
 
 
 class Margins(Noun):
     """The largest mean loss per item that still counts as none, for each baseline."""
 
-    champion: float | None = Field(default=None, gt=0)
-    anchor: float | None = Field(default=None, gt=0)
+    champion: Annotated[float | None, LOWER] = Field(default=None, gt=0)
+    anchor: Annotated[float | None, LOWER] = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _at_least_one(self) -> Self:
@@ -33,29 +40,80 @@ class Margins(Noun):
         return {k: v for k, v in (("champion", self.champion), ("anchor", self.anchor)) if v}
 
 
-class Margin(Comparing):
-    suite: str = Field(min_length=1, description="name of a suite in evals/tasks, or `update`")
-    metric: str = Field(default="margin", description="per-item metric of the suite")
-    than: Margins
+class Slices(Noun):
+    """A looser margin that every slice of the suite must keep by itself."""
 
-    def about(self) -> str:
-        return f"{self.suite}.{self.metric}"
+    by: Annotated[str, SAME] = Field(
+        default="slice", description="what the items are sliced by"
+    )
+    worst: Annotated[float, LOWER] = Field(gt=0, description="largest mean loss of any slice")
+    # Lowering it would look at more slices and spread the block rate thinner over each.
+    min_items: Annotated[int, SAME] = Field(
+        default=20, ge=8, description="smaller slices are left to the mean"
+    )
+
+
+class Margin(Comparing):
+    than: Margins
+    slices: Slices | None = None
 
     def comparisons(self) -> int:
-        return len(self.than.given())
+        return len(self.than.given()) * (2 if self.slices else 1)
 
 
 @gate()
 def not_worse(p: Margin, evidence: CandidateEvidence) -> Verdict:
     """The candidate is non-inferior to its baselines on a suite, within a margin."""
-    verdicts = [_against(p, evidence, role, margin) for role, margin in p.than.given().items()]
-    worst = min(verdicts, key=lambda v: WORST_FIRST.index(v.outcome))
-    return worst.model_copy(update={"reason": "; ".join(v.reason for v in verdicts)})
-
-
-def _against(p: Margin, evidence: CandidateEvidence, role: str, margin: float) -> Verdict:
+    compared: list[Compared] = []
     try:
-        changes = improvements(evidence, p.suite, p.metric, role)
-        return stays_above(changes, -margin, p, f"against the {role} the mean change is")
+        for than, margin in p.than.given().items():
+            changes = paired(evidence, p.suite, p.metric, than)
+            compared.append(compare(changes, -margin, p.how))
+            if p.slices:
+                labels = evidence[f"{p.suite}.{p.metric}@candidate"].slices
+                compared.append(_worst_slice(p, p.slices, changes, labels))
     except NotComparable as refused:
         return Verdict(outcome=Outcome.ERROR, reason=str(refused))
+    return verdict(compared, p, "the mean change is")
+
+
+def _worst_slice(
+    p: Margin, s: Slices, changes: Changes, labels: dict[str, tuple[str, ...]]
+) -> Compared:
+    """The slice with the weakest evidence for passing, or the strongest for blocking.
+
+    Every slice must pass, so passing needs no correction (intersection-union); that any
+    slice blocks is corrected for the number of slices (Bonferroni).
+    """
+    if not changes.whole:
+        # Slices that are not there yet could be the bad ones: all of them, or no word.
+        return Compared(
+            than=f"{changes.than}, each {s.by} once all items are measured",
+            mean=sum(changes.values) / len(changes.values),
+            low=None,
+            high=None,
+            limit=-s.worst,
+            n=len(changes.values),
+            planned=changes.planned,
+            p_pass=1.0,
+            p_block=1.0,
+            method="not yet compared",
+        )
+    if s.by not in labels:
+        known = ", ".join(sorted(labels)) or "nothing"
+        raise MissingEvidence(f"the items of {p.suite} are not sliced by {s.by!r} but {known}")
+    here = labels[s.by]
+    names = [n for n in dict.fromkeys(here) if here.count(n) >= s.min_items]
+    if not names:
+        raise MissingEvidence(f"no slice of {p.suite} by {s.by!r} has {s.min_items} items")
+    each = [
+        compare(
+            changes.only([label == name for label in here], f"worst {s.by} {name}"),
+            -s.worst,
+            p.how,
+        )
+        for name in names
+    ]
+    worst = max(each, key=lambda c: (c.p_pass, -c.mean))
+    p_block = min(1.0, len(each) * min(c.p_block for c in each))
+    return worst.model_copy(update={"p_block": p_block})

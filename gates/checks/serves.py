@@ -5,16 +5,25 @@ the one that was measured, and whether greedy answers to a few prompts are empty
 Cannot see: whether the answers are any good, latency under load, or other hardware.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
 from tidegate.gates.gate import Params, gate
+from tidegate.gates.tighter import LOWER
 from tidegate.gates.types import CandidateEvidence, Outcome, Verdict
 
 
 class Serving(Params):
-    max_difference: float = Field(default=1e-3, gt=0, description="largest logit difference")
-    max_empty_share: float = Field(default=0.05, ge=0, le=1, description="of probe prompts")
-    max_megabytes: float = Field(default=512, gt=0, description="size of the adapter")
+    max_difference: Annotated[float, LOWER] = Field(
+        default=1e-3, gt=0, description="largest logit difference"
+    )
+    max_empty_share: Annotated[float, LOWER] = Field(
+        default=0.05, ge=0, le=1, description="of probe prompts"
+    )
+    max_megabytes: Annotated[float, LOWER] = Field(
+        default=512, gt=0, description="size of the adapter"
+    )
 
 
 @gate()

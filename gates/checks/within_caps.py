@@ -5,20 +5,25 @@ the first are kept, in an order that is hashed from the batch, so that nobody ch
 Cannot see: one person behind many accounts.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
 from tidegate.gates.gate import RowRule, gate
 from tidegate.gates.record_limits import QuarantineOnly, within_limits
+from tidegate.gates.tighter import LOWER
 from tidegate.gates.types import BatchEvidence, Verdict
 
 
 class Caps(QuarantineOnly):
-    max_per_author: int = Field(ge=1, description="records of one author")
-    max_author_share: float = Field(
+    max_per_author: Annotated[int, LOWER] = Field(ge=1, description="records of one author")
+    max_author_share: Annotated[float, LOWER] = Field(
         default=1.0, gt=0, le=1, description="of the batch as received, for one author"
     )
-    max_per_source: int | None = Field(default=None, ge=1, description="records of one source")
-    max_source_share: float = Field(
+    max_per_source: Annotated[int | None, LOWER] = Field(
+        default=None, ge=1, description="records of one source"
+    )
+    max_source_share: Annotated[float, LOWER] = Field(
         default=1.0, gt=0, le=1, description="of the batch as received, for one source"
     )
 

@@ -6,14 +6,19 @@ left is no longer a fair sample of what the deployment met.
 Cannot see: which of the two it is.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
 from tidegate.gates.gate import Params, at_most, gate
+from tidegate.gates.tighter import LOWER
 from tidegate.gates.types import BatchEvidence, Verdict
 
 
 class Budget(Params):
-    max_share: float = Field(default=0.2, ge=0, le=1, description="of the batch's records")
+    max_share: Annotated[float, LOWER] = Field(
+        default=0.2, ge=0, le=1, description="of the batch's records"
+    )
 
 
 @gate()
