@@ -48,20 +48,23 @@ class Sample(Noun):
 
 
 def read_samples(
-    suite: Suite, logged: Sequence[Mapping[str, Any]], length: Callable[..., int]
+    suite: Suite,
+    items: Sequence[str],
+    logged: Sequence[Mapping[str, Any]],
+    length: Callable[..., int],
 ) -> tuple[Sample, ...]:
-    """The samples in the order of the suite's items.
+    """The samples of these items of the suite, in their order.
 
     `logged` are lm-eval's logged samples; `length` gives the tokens scored for the texts of
     one request. Raises Unusable for a sample too few or too many, and for a number that is
     not finite.
     """
     by_item = {str(entry["doc"]["id"]): entry for entry in logged}
-    absent = [item for item in suite.items if item not in by_item]
-    if absent or len(logged) != suite.n:
+    absent = [item for item in items if item not in by_item]
+    if absent or len(logged) != len(items):
         first = f"; {absent[0]} is missing" if absent else ""
-        raise Unusable(f"{len(logged)} samples came back for {suite.n} items{first}")
-    return tuple(_sample(suite, item, by_item[item], length) for item in suite.items)
+        raise Unusable(f"{len(logged)} samples came back for {len(items)} items{first}")
+    return tuple(_sample(suite, item, by_item[item], length) for item in items)
 
 
 def _sample(
@@ -96,9 +99,14 @@ def _sample(
 
 
 def measurement(
-    suite: Suite, metric: Metric, role: str, samples: Sequence[Sample], settings: str
+    suite: Suite,
+    metric: Metric,
+    role: str,
+    samples: Sequence[Sample],
+    settings: dict[str, str],
 ) -> Measurement:
     """The mean over items, its two-sided 95 % interval by Student's t, and the values."""
+    items = tuple(sample.item for sample in samples)
     values = tuple(sample.metrics[metric] for sample in samples)
     n = len(values)
     mean = math.fsum(values) / n
@@ -112,9 +120,11 @@ def measurement(
         low=None if half is None else mean - half,
         high=None if half is None else mean + half,
         n=n,
-        items=tuple(sample.item for sample in samples),
+        items=items,
         values=values,
+        slices=suite.labels(items),
         settings=settings,
+        planned=suite.n,
     )
 
 

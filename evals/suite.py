@@ -6,17 +6,20 @@ named by file and line and never becomes a wrong answer of a model:
 
     {"id", "slice", "question", "choices": [...], "answer": 0}     multiple choice
     {"id", "slice", "text"}                                        text to predict
+
+An item may also have `"tags": {"language": "en"}`: further ways to slice the suite by.
+Items are asked in `Suite.order`, so that the first N are a random sample of the suite.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from tidegate.gates.digest import digest_file, digest_json
+from tidegate.gates.digest import digest_file, digest_json, item_order
 from tidegate.gates.types import Digest, Noun
 from tidegate.gates.yaml_file import did_you_mean
 
@@ -34,17 +37,29 @@ class SuiteError(ValueError):
     """A suite that cannot be measured, and where the mistake is."""
 
 
-class Choices(Noun):
-    """One question, the answers that are scored as the assistant's reply, and the right one."""
+class Item(Noun):
+    """What every item has, whatever it asks."""
 
     id: str = Field(min_length=1, max_length=256)
     slice: str = Field(min_length=1)
+    tags: dict[str, str] = Field(default_factory=dict, description="labels, by dimension")
+
+    @model_validator(mode="after")
+    def _slice_is_not_a_tag(self) -> Self:
+        if "slice" in self.tags:
+            raise ValueError("a tag is named 'slice', which every item has beside its tags")
+        return self
+
+
+class Choices(Item):
+    """One question, the answers that are scored as the assistant's reply, and the right one."""
+
     question: str = Field(min_length=1)
     choices: tuple[str, ...] = Field(min_length=2)
     answer: int = Field(ge=0)
 
     @model_validator(mode="after")
-    def _can_be_told_apart(self) -> "Choices":
+    def _can_be_told_apart(self) -> Self:
         if self.answer >= len(self.choices):
             raise ValueError(f"answer {self.answer} names none of {len(self.choices)} choices")
         if len(set(self.choices)) != len(self.choices):
@@ -57,11 +72,9 @@ class Choices(Noun):
         return (self.question, *self.choices)
 
 
-class Text(Noun):
+class Text(Item):
     """One passage whose every token is predicted."""
 
-    id: str = Field(min_length=1, max_length=256)
-    slice: str = Field(min_length=1)
     text: str = Field(min_length=1)
 
     def texts(self) -> tuple[str, ...]:
@@ -80,6 +93,9 @@ class Suite(Noun):
     items_path: Path
     items: tuple[str, ...] = Field(description="ids, in the order of the file")
     slices: dict[str, str] = Field(description="the slice of each item")
+    tags: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="the label of each item, by dimension"
+    )
     digest: Digest
     private: bool = Field(default=False, description="holds text of users: never logged")
     about: dict[str, Any] = Field(default_factory=dict, description="the task's own metadata")
@@ -87,6 +103,21 @@ class Suite(Noun):
     @property
     def n(self) -> int:
         return len(self.items)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The items as they are asked: in an order that is random, and always the same.
+
+        The seed is the suite's name: every model and every update then answers the same
+        items first, so that baselines are found in the cache and results are never looked
+        at to choose the order.
+        """
+        return tuple(item_order(self.items, self.name))
+
+    def labels(self, items: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The labels of these items: by their slice, and by every tag."""
+        by = {"slice": self.slices, **self.tags}
+        return {name: tuple(of[item] for item in items) for name, of in by.items()}
 
     def texts(self) -> tuple[str, ...]:
         """Every question, choice and passage: what a training batch must not contain."""
@@ -147,6 +178,9 @@ def load_suite(path: Path) -> Suite:
         update={
             "items": tuple(item.id for item in items),
             "slices": {item.id: item.slice for item in items},
+            "tags": {
+                name: {item.id: item.tags[name] for item in items} for name in items[0].tags
+            },
         }
     )
 
@@ -166,6 +200,7 @@ def _digest(path: Path, items_path: Path) -> Digest:
 def _read_items(suite: Suite) -> Iterator[Choices | Text]:
     shape: type[Choices | Text] = Choices if suite.kind == "multiple_choice" else Text
     lines: dict[str, int] = {}
+    tags: set[str] | None = None
     for number, line in numbered_lines(suite.items_path):
         item: Choices | Text = parse_line(shape, line, suite.items_path, number)
         if item.id in lines:
@@ -173,8 +208,19 @@ def _read_items(suite: Suite) -> Iterator[Choices | Text]:
             raise SuiteError(
                 f"{where}: id {item.id!r} was already used on line {lines[item.id]}"
             )
+        if tags is not None and set(item.tags) != tags:
+            # An item without a label would be missing from every slice by that tag.
+            raise SuiteError(
+                f"{suite.items_path}:{number}: the tags are {_listed(item.tags)}; the items "
+                f"before have {_listed(tags)}, and all items need the same"
+            )
+        tags = set(item.tags)
         lines[item.id] = number
         yield item
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -22,7 +22,7 @@ from tidegate.gates.decide import decide, judge
 from tidegate.gates.digest import canonical
 from tidegate.gates.expectations import judge_kept
 from tidegate.gates.masking import Masker
-from tidegate.gates.policy import GateUse, Policy
+from tidegate.gates.policy.nouns import GateUse, Policy
 from tidegate.gates.routing import route, row_gates
 from tidegate.gates.signals import compute
 from tidegate.gates.signals.compute import Settings

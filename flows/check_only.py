@@ -14,7 +14,7 @@ from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.progress import report
 from tidegate.flows.reviewing.present import data_summary
 from tidegate.flows.reviewing.report import render_check
-from tidegate.gates.policy import load_policy
+from tidegate.flows.rules import read_policy
 from tidegate.gates.types import Action, Batch, Decision
 
 CODES = {Action.PROMOTE: 0, Action.REJECT: 1, Action.HOLD: 2}
@@ -45,9 +45,10 @@ def check_drops(
     *,
     emit_kept: bool,
     defaults: Mapping[str, str],
+    floor: Path | None = None,
 ) -> Seen:
     """Judge drops by the data gates of a policy and write the report into `out`."""
-    policy = load_policy(policy_path)
+    policy = read_policy(policy_path, floor)
     out.mkdir(parents=True, exist_ok=True)
     batch = ingest(
         drops,

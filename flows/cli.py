@@ -3,24 +3,37 @@
 0 promoted or done · 1 rejected · 2 held · 3 usage or configuration · 4 evidence missing or broken
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from tidegate.flows import environment
-from tidegate.flows.home import Home
+from tidegate.flows.commands.common import (
+    DEFAULT_POLICY,
+    DEFAULT_RECIPE,
+    AsJson,
+    Drops,
+    Fill,
+    Floor,
+    Model,
+    Place,
+    PolicyFile,
+    RecipeFile,
+    Suites,
+    Tracking,
+    pairs,
+    print_json,
+    start,
+)
+from tidegate.flows.commands.key import key as key_commands
+from tidegate.flows.commands.policy import policy as policy_commands
+from tidegate.flows.commands.waiver import waiver as waiver_commands
 
 USAGE, BROKEN, STOPPED = 3, 4, 130
 # Typer carries its own click; its public BadParameter leads to the class of all its errors.
 CommandLineError: Any = typer.BadParameter.__mro__[2]
-PACKAGE = Path(__file__).parents[1]
-DEFAULT_POLICY = PACKAGE / "policies" / "default.yaml"
-DEFAULT_RECIPE = PACKAGE / "policies" / "recipes" / "anchored.yaml"
 
 app = typer.Typer(
     name="tidegate",
@@ -32,42 +45,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-Drops = Annotated[
-    list[str],
-    typer.Argument(help="JSONL or Parquet files, folders, globs, or mlflow:EXPERIMENT."),
-]
-PolicyFile = Annotated[
-    Path, typer.Option("--policy", help="Policy, a YAML file.", show_default="the shipped one")
-]
-RecipeFile = Annotated[
-    Path, typer.Option("--recipe", help="Recipe, a YAML file.", show_default="the shipped one")
-]
-Model = Annotated[str, typer.Option("--model", help="Name of the model line.")]
-Place = Annotated[
-    Path | None,
-    typer.Option("--home", help="Folder of local state.", envvar="TIDEGATE_HOME"),
-]
-Tracking = Annotated[
-    str | None,
-    typer.Option(
-        "--tracking-uri",
-        help="MLflow server; a SQLite file in the home otherwise.",
-        envvar="MLFLOW_TRACKING_URI",
-    ),
-]
-Fill = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--default",
-        help="FIELD=VALUE for a field that a drop does not have, such as consent=true.",
-    ),
-]
-Suites = Annotated[
-    Path | None,
-    typer.Option("--suites", help="Folder of further suites that the policy names."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+app.add_typer(policy_commands, name="policy")
+app.add_typer(waiver_commands, name="waiver")
+app.add_typer(key_commands, name="key")
 
 
 @app.command(
@@ -84,12 +64,13 @@ def update(
     ] = None,
     suites: Suites = None,
     fill: Fill = None,
+    floor: Floor = None,
     home: Place = None,
     tracking_uri: Tracking = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn from drops, if every gate of the policy passes: the whole cycle."""
-    place, console = _start(home, as_json)
+    place, console = start(home, as_json)
     from tidegate.flows.engine import start_engine
     from tidegate.flows.progress import showing
     from tidegate.flows.terminal import show_result
@@ -106,10 +87,11 @@ def update(
             tracking_uri=tracking_uri,
             probes=str(probes) if probes else None,
             suites=str(suites) if suites else None,
-            defaults=_pairs(fill),
+            defaults=pairs(fill),
+            floor=str(floor) if floor else None,
         )
     if as_json:
-        _print_json(result.as_document())
+        print_json(result.as_document())
     else:
         show_result(console, result)
     raise typer.Exit(result.exit_code)
@@ -124,21 +106,28 @@ def check(
         bool, typer.Option("--emit-kept", help="Also write kept.jsonl: what would be learned.")
     ] = False,
     fill: Fill = None,
+    floor: Floor = None,
     home: Place = None,
     as_json: AsJson = False,
 ) -> None:
     """Ingest drops and run every data gate; train nothing, register nothing."""
-    place, console = _start(home, as_json)
+    place, console = start(home, as_json)
     from tidegate.flows.check_only import check_drops
     from tidegate.flows.progress import showing
     from tidegate.flows.terminal import show_check
 
     with showing(console):
         seen = check_drops(
-            drops, policy, place, out, emit_kept=emit_kept, defaults=_pairs(fill)
+            drops,
+            policy,
+            place,
+            out,
+            emit_kept=emit_kept,
+            defaults=pairs(fill),
+            floor=floor,
         )
     if as_json:
-        _print_json(seen.document)
+        print_json(seen.document)
     else:
         show_check(console, seen)
     raise typer.Exit(seen.exit_code)
@@ -156,12 +145,12 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Serve an earlier version again. Recorded in the ledger before the alias moves."""
-    place, console = _start(home, as_json)
+    place, console = start(home, as_json)
     from tidegate.flows.rollback import rollback as roll
 
     done = roll(model, place, to=to, reason=reason, tracking_uri=tracking_uri)
     if as_json:
-        _print_json({"model": model, **done})
+        print_json({"model": model, **done})
     else:
         console.print(
             f"{escape(model)}: version {done['now']} serves again instead of {done['was']}"
@@ -178,12 +167,12 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """What was decided about a version, from the ledger."""
-    place, console = _start(home, as_json)
+    place, console = start(home, as_json)
     from tidegate.flows.show import print_statement, statement_of
 
     digest, found = statement_of(model, version, place, tracking_uri)
     if as_json:
-        _print_json({"digest": digest, "statement": found})
+        print_json({"digest": digest, "statement": found})
     else:
         print_statement(console, digest, found)
 
@@ -196,7 +185,7 @@ def ui(
     home: Place = None,
 ) -> None:
     """Open MLflow's UI on the local registry. Ends with Ctrl-C."""
-    place, console = _start(home, False)
+    place, console = start(home, False)
     from tidegate.flows.services import run_ui
 
     run_ui(place, console, model, version, port)
@@ -216,7 +205,7 @@ def import_suite(
     home: Place = None,
 ) -> None:
     """Copy a task of lm-eval's registry into a suite on disk, which a policy can name."""
-    _, console = _start(home, False, online=True)
+    _, console = start(home, False, online=True)
     from tidegate.evals.import_task import import_task
 
     suite = import_task(task, to, limit=limit, registry=registry)
@@ -234,7 +223,7 @@ def serve(
     home: Place = None,
 ) -> None:
     """Run MLflow's UI, a Prefect server and a worker together, for one machine."""
-    place, console = _start(home, False)
+    place, console = start(home, False)
     from tidegate.flows.services import run_services
 
     run_services(place, console, model, drops, port, prefect_port)
@@ -243,12 +232,12 @@ def serve(
 @app.command()
 def doctor(home: Place = None, tracking_uri: Tracking = None, as_json: AsJson = False) -> None:
     """Look at versions, model, registry, keys and engines: what is wrong and what to do."""
-    place, console = _start(home, as_json)
+    place, console = start(home, as_json)
     from tidegate.flows.doctor import examine, print_findings
 
     findings = examine(place, tracking_uri)
     if as_json:
-        _print_json([finding.model_dump() for finding in findings])
+        print_json([finding.model_dump() for finding in findings])
     else:
         print_findings(console, findings)
     raise typer.Exit(USAGE if any(not finding.good for finding in findings) else 0)
@@ -257,31 +246,10 @@ def doctor(home: Place = None, tracking_uri: Tracking = None, as_json: AsJson = 
 @app.command()
 def demo(home: Place = None) -> None:
     """A full governed cycle on a real model, then a poisoned drop that is refused."""
-    place, console = _start(home, False)
+    place, console = start(home, False)
     from tidegate.flows.demo.run import run_demo
 
     raise typer.Exit(run_demo(place, console))
-
-
-def _start(home: Path | None, as_json: bool, online: bool = False) -> tuple[Home, Console]:
-    place = Home.find(home)
-    environment.prepare(place, online=online)
-    # With --json, standard output is the document's alone.
-    return place, Console(stderr=as_json)
-
-
-def _pairs(given: list[str] | None) -> dict[str, str]:
-    pairs = {}
-    for item in given or ():
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"--default {item!r}: write FIELD=VALUE, as consent=true")
-        pairs[name] = value
-    return pairs
-
-
-def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.registry import Registry, RegistryError
 from tidegate.gates.audit import BrokenLedger
-from tidegate.gates.policy import PolicyError, load_policy
+from tidegate.gates.policy.load import PolicyError, load_policy
 from tidegate.gates.types import Noun
 from tidegate.training.base import EMBEDDED, BaseError, find_base
 

@@ -5,6 +5,7 @@ from tidegate.flows.ingest import IngestError
 from tidegate.flows.tracking import RegistryError
 from tidegate.flows.usage import UsageError
 from tidegate.gates.audit import BrokenLedger
+from tidegate.gates.policy.calibration import CalibrationError
 from tidegate.gates.signals.secret_rules import RuleError
 from tidegate.gates.yaml_file import YamlError
 from tidegate.training.base import BaseError
@@ -19,4 +20,4 @@ USAGE_ERRORS = (
     RuleError,
     OSError,  # no space, no permission, no such file: the message names the path
 )
-BROKEN_ERRORS = (BrokenLedger,)
+BROKEN_ERRORS = (BrokenLedger, CalibrationError)

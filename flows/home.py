@@ -34,6 +34,10 @@ class Home:
         return self.root / "replay"
 
     @property
+    def waivers(self) -> Path:
+        return self.root / "waivers"
+
+    @property
     def updates(self) -> Path:
         return self.root / "updates"
 

@@ -1,64 +1,175 @@
 """From a trained candidate to the evidence about it: three models, the same items.
 
-The champion and the anchor are measured once per digest and read from the cache after that.
+Where the policy escalates, every suite begins with one chunk of its items. Suites of which
+more items could still settle a gate get another chunk, on all three models, until every gate
+is settled, the suites are whole, or the policy's budget of items is spent. Otherwise every
+suite is measured whole. What is asked next depends on the evidence alone, and every chunk is
+kept, so a run that was killed asks the same again and finds it.
+
+Candidate, champion and anchor may be one model by digest (they are in a line's first
+update): it is loaded once. Where measuring may go on, the models stay loaded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidegate.evals.harness import Role, SuiteRun
-from tidegate.evals.harness import measure as run_suites
+from tidegate.evals.harness import Role, Subject, SuiteRun, broken
 from tidegate.evals.suite import Suite
 from tidegate.flows.line import Line
 from tidegate.flows.serving import probe_serving
+from tidegate.gates.decide import unsettled
+from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.types import Broken, Candidate, CandidateEvidence, Measurement, Report
 from tidegate.training.base import load_model
+
+ROLES: tuple[Role, ...] = ("anchor", "champion", "candidate")
+SPENT = "spent.eval_items@candidate"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The evidence about a candidate, and each suite's run on each model."""
+    """The evidence about a candidate, each suite's run on each model, and why it ended."""
 
     evidence: CandidateEvidence
     runs: tuple[SuiteRun, ...]
+    stopped: str  # one sentence: what ended the measuring
+
+
+class _Models:
+    """The models of one update, loaded when they are first asked and once by digest."""
+
+    def __init__(
+        self, line: Line, candidate: Candidate, adapter: Path, chunk: int, *, keep: bool
+    ) -> None:
+        self.line, self.chunk, self.keep = line, chunk, keep
+        self.known: dict[Role, tuple[str, Path | None]] = {
+            "anchor": (line.anchor.candidate.digest, line.anchor.adapter),
+            "champion": (line.champion.candidate.digest, line.champion.adapter),
+            "candidate": (candidate.digest, adapter),
+        }
+        self.loaded: dict[str, Subject] = {}
+
+    def __getitem__(self, role: Role) -> Subject:
+        digest, adapter = self.known[role]
+        if digest not in self.loaded:
+            if not self.keep:
+                self.loaded.clear()  # before the next one is loaded: one fits where two may not
+            self.loaded[digest] = Subject(
+                *load_model(self.line.base, adapter), digest, self.line.home.cache, self.chunk
+            )
+        return self.loaded[digest]
 
 
 def measure(
     line: Line,
+    policy: Policy,
     candidate: Candidate,
     adapter: Path,
     suites: Sequence[Suite],
     progress: Report,
 ) -> Measured:
-    """Run every suite on anchor, champion and candidate, and probe that the candidate serves."""
-    measurements: list[Measurement] = []
-    broken: list[Broken] = []
-    runs: list[SuiteRun] = []
-    models: dict[Role, tuple[str, Path | None]] = {
-        "anchor": (line.anchor.candidate.digest, line.anchor.adapter),
-        "champion": (line.champion.candidate.digest, line.champion.adapter),
-        "candidate": (candidate.digest, adapter),
+    """Ask anchor, champion and candidate until the policy's gates are settled.
+
+    Also probes that the candidate serves. Suites that the budget has no room for are Broken.
+    Raises BaseError if a model cannot be loaded.
+    """
+    chunk = policy.statistics.sequential.chunk
+    models = _Models(line, candidate, adapter, chunk, keep=policy.escalates)
+    budget = policy.budget.eval_items
+    first = next_items({}, suites, chunk if policy.escalates else None, budget)
+    runs = {
+        (role, suite.name): broken(suite, role, _no_room(suite, first, budget))
+        for role in ROLES
+        for suite in suites
     }
-    for role, (digest, folder) in models.items():
-        model, tokenizer = load_model(line.base, folder)
-        results = run_suites(
-            model,
-            tokenizer,
-            suites,
-            model_digest=digest,
-            role=role,
-            cache=line.home.cache,
-            progress=progress,
-        )
-        measurements += results.measurements
-        broken += results.broken
-        runs += results.runs
-        if role == "candidate":
-            good, bad = probe_serving(line.base, adapter, model, tokenizer)
-            measurements += good
-            broken += bad
-    evidence = CandidateEvidence(
-        subject=candidate.digest, measurements=tuple(measurements), broken=tuple(broken)
+    asked = [suite for suite in suites if suite.name in first]
+    served: tuple[tuple[Measurement, ...], tuple[Broken, ...]] | None = None
+    while True:
+        for role in ROLES:
+            found = models[role].measure(asked, role=role, first=first, progress=progress)
+            for run in found.runs:
+                runs[role, run.suite] = _after(runs[role, run.suite], run)
+        if served is None:
+            subject = models["candidate"]
+            served = probe_serving(line.base, adapter, subject.model, subject.tokenizer)
+        evidence = _evidence(candidate, runs, served, _spent(first, suites))
+        names = unsettled(policy, evidence)
+        open_suites = [suite for suite in suites if suite.name in names]
+        more = next_items(first, open_suites, chunk, budget)
+        asked = [suite for suite in open_suites if more[suite.name] > first[suite.name]]
+        if not asked:
+            stopped = _why(first, suites, names, budget)
+            return Measured(evidence, tuple(runs.values()), stopped)
+        first = more
+
+
+def next_items(
+    first: Mapping[str, int], wanted: Sequence[Suite], chunk: int | None, budget: int | None
+) -> dict[str, int]:
+    """How many items of each suite are asked next: a chunk more, or all, while it lasts."""
+    more = dict(first)
+    for suite in wanted:
+        had = more.get(suite.name, 0)
+        items = suite.n if chunk is None else min(suite.n, had + chunk)
+        if budget is None or sum(more.values()) - had + items <= budget:
+            more[suite.name] = items
+    return more
+
+
+def _after(before: SuiteRun, run: SuiteRun) -> SuiteRun:
+    """The later run of a suite, with what both cost."""
+    return run.model_copy(
+        update={
+            "tokens": before.tokens + run.tokens,
+            "seconds": before.seconds + run.seconds,
+            "cached": run.cached and not before.tokens,
+        }
     )
-    return Measured(evidence, tuple(runs))
+
+
+def _spent(first: Mapping[str, int], suites: Sequence[Suite]) -> Measurement:
+    """Items that the candidate answered, of all that the suites have."""
+    items = sum(first.values())
+    planned = sum(suite.n for suite in suites)
+    return Measurement(name=SPENT, value=float(items), n=items, planned=planned)
+
+
+def _evidence(
+    candidate: Candidate,
+    runs: Mapping[tuple[Role, str], SuiteRun],
+    served: tuple[tuple[Measurement, ...], tuple[Broken, ...]],
+    spent: Measurement,
+) -> CandidateEvidence:
+    serving, not_serving = served
+    return CandidateEvidence(
+        subject=candidate.digest,
+        measurements=(*(m for r in runs.values() for m in r.measurements), *serving, spent),
+        broken=(*(b for r in runs.values() for b in r.broken), *not_serving),
+    )
+
+
+def _no_room(suite: Suite, first: Mapping[str, int], budget: int | None) -> str:
+    return (
+        f"budget.eval_items is {budget}, {sum(first.values())} went to other suites, and "
+        f"{suite.name} has {suite.n} items; raise the budget or ask about fewer suites"
+    )
+
+
+def _why(
+    first: Mapping[str, int],
+    suites: Sequence[Suite],
+    unsettled_suites: Sequence[str],
+    budget: int | None,
+) -> str:
+    spent, planned = sum(first.values()), sum(suite.n for suite in suites)
+    items = f"The candidate answered {spent} of {planned} items"
+    if unsettled_suites:
+        names = ", ".join(unsettled_suites)
+        return f"{items}: budget.eval_items of {budget} has no room for more of {names}."
+    if len(first) < len(suites):
+        names = ", ".join(suite.name for suite in suites if suite.name not in first)
+        return f"{items}: budget.eval_items of {budget} has no room for {names}."
+    if spent == planned:
+        return f"{items}: every suite is whole."
+    return f"{items}: no gate needs more."

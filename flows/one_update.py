@@ -12,7 +12,7 @@ from tidegate.flows.line import Line
 from tidegate.flows.measure import Measured
 from tidegate.flows.replay_store import Draw
 from tidegate.gates.decide import decide
-from tidegate.gates.policy import Policy
+from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.types import Action, Batch, Candidate, Decision, Noun, Ruling
 from tidegate.training.recipe import Recipe
 from tidegate.training.train import Trained

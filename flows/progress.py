@@ -49,9 +49,10 @@ class _Shown:
         if self.last is None:
             return
         seconds = time.monotonic() - self.since[self.last.stage]
-        self.bars.remove_task(self.ids[self.last.stage])
+        self.bars.remove_task(self.ids.pop(self.last.stage))
         count = f"  {self.last.done:,} {self.last.unit}" if self.last.done else ""
         self.console.print(f"  [green]✓[/] {self.last.stage:<34}{seconds:7.1f} s{count}")
+        self.last = None
 
     def close(self, failed: bool) -> None:
         if not failed:

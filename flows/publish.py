@@ -139,6 +139,7 @@ def _ruling(ruling: Ruling) -> dict[str, Any]:
         "observed": None if verdict.observed is None else repr(verdict.observed),
         "limit": None if verdict.limit is None else repr(verdict.limit),
         "reason": verdict.reason,
+        "waived": ruling.waived,
     }
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.registry import Registry, RegistryError
+from tidegate.flows.reviewing.wording import clean
 
 
 def statement_of(
@@ -29,6 +30,14 @@ def statement_of(
             f"version {number} of {model!r} has no statement in {home.ledger}: it was not "
             "decided here, or its tag gov.statement was changed; do not serve it"
         )
+    predicate = found["predicate"]
+    about = predicate["about"]
+    if predicate["model"] != model or str(about.get("version", number)) != number:
+        raise RegistryError(
+            f"the tag gov.statement of version {number} of {model!r} names the statement about "
+            f"version {about.get('version')} of {predicate['model']!r}: the tag was changed; "
+            "do not serve it"
+        )
     return digest, found
 
 
@@ -47,9 +56,17 @@ def print_statement(console: Console, digest: str, found: dict[str, Any]) -> Non
             table.add_column(column, overflow="fold")
         for ruling in rulings:
             table.add_row(
-                ruling["outcome"].upper(), escape(ruling["gate"]), escape(ruling["reason"])
+                ruling["outcome"].upper() + (" (waived)" if ruling.get("waived") else ""),
+                escape(ruling["gate"]),
+                escape(ruling["reason"]),
             )
         console.print(table)
+        for waiver in about.get("waivers", ()):
+            console.print(
+                f"  waived {escape(clean(waiver['gate']))}: {escape(clean(waiver['reason']))} "
+                f"({escape(clean(waiver['ticket']))}; {escape(', '.join(waiver['signers']))})",
+                highlight=False,
+            )
     else:
         console.print(escape(about["reason"]))
     for subject in found["subject"]:

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -26,6 +25,7 @@ from tidegate.flows.home import Home
 from tidegate.flows.ingest import ingest
 from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.line import Line, open_line
+from tidegate.flows.locks import one_at_a_time
 from tidegate.flows.measure import Measured, measure
 from tidegate.flows.one_update import Update, UpdateResult
 from tidegate.flows.progress import report as progress
@@ -33,10 +33,19 @@ from tidegate.flows.provenance import code_digest
 from tidegate.flows.publish import publish
 from tidegate.flows.reviewing.page import rulings_page
 from tidegate.flows.reviewing.present import log_measured, log_training
-from tidegate.flows.usage import UsageError
+from tidegate.flows.rules import DEFAULT_POLICY, DEFAULT_RECIPE, read_policy
+from tidegate.flows.spending import OutOfBudget, Purse
+from tidegate.gates.conditions import (
+    Facts,
+    is_proved,
+    needs_approval,
+    within_budget,
+    within_envelope,
+)
 from tidegate.gates.decide import decide, judge
 from tidegate.gates.digest import digest_json
-from tidegate.gates.policy import Policy, load_policy
+from tidegate.gates.policy.nouns import Policy
+from tidegate.gates.policy.proof import read_proof
 from tidegate.gates.types import (
     Action,
     Batch,
@@ -50,9 +59,6 @@ from tidegate.training.anchors import make_anchors
 from tidegate.training.recipe import Recipe, load_recipe
 from tidegate.training.train import Trained, TrainingError, train
 
-POLICIES = Path(__file__).parents[1] / "policies"
-DEFAULT_POLICY = POLICIES / "default.yaml"
-DEFAULT_RECIPE = POLICIES / "recipes" / "anchored.yaml"
 UPDATE_SUITE = "update"
 
 
@@ -67,6 +73,7 @@ def update(
     probes: str | None = None,
     suites: str | None = None,
     defaults: dict[str, str] | None = None,
+    floor: str | None = None,
 ) -> UpdateResult:
     """Learn from one or more drops, if every gate of the policy passes.
 
@@ -74,15 +81,18 @@ def update(
     policy, recipe: YAML files. model: the model line. home: where local state is kept.
     probes: held-out questions about the batch (JSON Lines); without them, rewordings of the
     batch's own questions are used. suites: a folder of further suites that the policy names.
-    defaults: values for fields that a drop does not have.
+    defaults: values for fields that a drop does not have. floor: the policy that every
+    policy must meet; the shipped one if none is given.
     """
     place = Home.find(Path(home) if home else None)
-    rules, how = load_policy(Path(policy)), load_recipe(Path(recipe))
+    rules = read_policy(Path(policy), Path(floor) if floor else None)
+    how = load_recipe(Path(recipe))
+    purse = Purse.of(rules)
     asked = find_suites(
         [name for name in rules.suites() if name != UPDATE_SUITE],
         folders=[Path(suites)] if suites else [],
     )
-    with _one_at_a_time(place, model):
+    with one_at_a_time(place, model):
         line = opened(model, how.base, place, tracking_uri)
         arrived = place.updates / "arrived" / _hex({"drops": sorted(drops), "model": model})
         batch = ingested(drops, place, arrived, defaults or {})
@@ -95,12 +105,15 @@ def update(
             checked = data_checked(batch, rules, place, arrived, work / "check", asked)
         if checked.decision.action is not Action.PROMOTE:
             return published(begun.refused(checked))
+        drawn = replayed(line, how, checked, work)
+        envelope = within_envelope(rules, _facts(line, how, batch, checked, drawn))
+        if envelope is not None and envelope.action is Action.REJECT:
+            return published(begun.not_trained(checked, envelope))
         try:
             with begun.stage("train") as run_id:
-                drawn = replayed(line, how, checked, work)
-                trained = candidate_trained(line, how, checked, drawn, work)
+                trained = candidate_trained(line, how, checked, drawn, work, purse)
                 log_training(begun, run_id, trained, checked.kept, drawn)
-        except TrainingError as failed:
+        except (TrainingError, OutOfBudget) as failed:
             return published(begun.not_trained(checked, _training_failed(failed)))
         candidate = Candidate(
             base=line.base.digest,
@@ -111,9 +124,15 @@ def update(
         )
         with begun.stage("measure") as run_id:
             asked += _update_suite(rules, checked, probes, work, how.seed)
-            measured = candidate_measured(line, candidate, trained, asked)
+            measured = candidate_measured(line, rules, candidate, trained, asked, purse)
             log_measured(begun, run_id, measured)
-        decision = decided(rules, checked, measured)
+        conditions = [
+            envelope,
+            within_budget(rules, purse.spent(trained, measured)),
+            is_proved(rules, read_proof(Path(policy))),
+            needs_approval(rules),
+        ]
+        decision = decided(rules, checked, measured, [c for c in conditions if c is not None])
         return published(
             begun.judged(checked, drawn, trained, candidate, measured, decision, asked)
         )
@@ -186,7 +205,12 @@ def replayed(line: Line, recipe: Recipe, checked: Checked, work: Path) -> replay
 
 @task(name="train", cache_policy=NO_CACHE)
 def candidate_trained(
-    line: Line, recipe: Recipe, checked: Checked, drawn: replay_store.Draw, work: Path
+    line: Line,
+    recipe: Recipe,
+    checked: Checked,
+    drawn: replay_store.Draw,
+    work: Path,
+    purse: Purse,
 ) -> Trained:
     parent = line.champion
     anchors = None
@@ -207,20 +231,29 @@ def candidate_trained(
         replay=drawn.path,
         anchors=anchors,
         work=work / "train",
-        progress=progress,
+        progress=purse.watching(progress),
     )
 
 
 @task(name="measure", cache_policy=NO_CACHE)
 def candidate_measured(
-    line: Line, candidate: Candidate, trained: Trained, suites: Sequence[Suite]
+    line: Line,
+    policy: Policy,
+    candidate: Candidate,
+    trained: Trained,
+    suites: Sequence[Suite],
+    purse: Purse,
 ) -> Measured:
-    return measure(line, candidate, trained.adapter, suites, progress)
+    watched = purse.watching(progress)
+    return measure(line, policy, candidate, trained.adapter, suites, watched)
 
 
 @task(name="decide", cache_policy=NO_CACHE, persist_result=True)
-def decided(policy: Policy, checked: Checked, measured: Measured) -> Decision:
-    return decide([*checked.decision.rulings, *judge(policy, measured.evidence)])
+def decided(
+    policy: Policy, checked: Checked, measured: Measured, conditions: Sequence[Ruling]
+) -> Decision:
+    judged = judge(policy, measured.evidence)
+    return decide([*checked.decision.rulings, *judged, *conditions])
 
 
 @task(name="record and publish", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=3)
@@ -246,7 +279,23 @@ def _update_suite(
     ]
 
 
-def _training_failed(failed: TrainingError) -> Ruling:
+def _facts(
+    line: Line, recipe: Recipe, batch: Batch, checked: Checked, drawn: replay_store.Draw
+) -> Facts:
+    return Facts(
+        base=line.base.digest,
+        method=recipe.method,
+        rank=recipe.rank,
+        alpha=recipe.alpha,
+        learning_rate=recipe.learning_rate,
+        epochs=recipe.epochs,
+        sources=tuple(batch.sources),
+        rows=checked.rows,
+        replay_share=drawn.rows / checked.rows,
+    )
+
+
+def _training_failed(failed: Exception) -> Ruling:
     return Ruling(
         gate="training",
         title="training",
@@ -283,16 +332,3 @@ def _update_id(
 
 def _hex(value: Any) -> str:
     return digest_json(json.loads(json.dumps(value)))[7:27]
-
-
-def _one_at_a_time(home: Home, model: str) -> FileLock:
-    home.updates.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(home.updates / f"{model}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UsageError(
-            f"another update of {model!r} is running; wait for it, or give this one another "
-            "--model"
-        ) from None
-    return lock

@@ -3,14 +3,18 @@
 docs/reference/cli.md      what each command prints for --help
 docs/reference/gates.md    every gate, what it sees and cannot see, and its settings
 docs/reference/packages.md every direct dependency with its locked version and its use
+policies/schema.json       what a policy file may say, for editors
 """
 
 import inspect
+import json
 import os
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import typer
 from typer.testing import CliRunner
@@ -20,6 +24,7 @@ os.environ["TERM"] = "dumb"
 
 from tidegate.flows.cli import app
 from tidegate.gates.gate import Params, load_gates
+from tidegate.gates.policy.schema import policy_schema
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "reference"
@@ -50,18 +55,24 @@ USES = {
     "rich": "terminal output",
     "typer": "the command line",
     "filelock": "one writer at a time",
+    "cryptography": "Ed25519 keys of reviewers",
+    "securesystemslib": "DSSE envelopes around signed statements",
 }
 
 
 def main() -> int:
-    pages = {"cli.md": cli(), "gates.md": gates(), "packages.md": packages()}
+    pages = {
+        PAGES / "cli.md": cli(),
+        PAGES / "gates.md": gates(),
+        PAGES / "packages.md": packages(),
+        ROOT / "policies" / "schema.json": schema(),
+    }
     stale = []
-    for name, text in pages.items():
-        page = PAGES / name
+    for page, text in pages.items():
         if not page.exists() or page.read_text() != text:
-            stale.append(name)
+            stale.append(page.name)
             if "--check" not in sys.argv:
-                PAGES.mkdir(parents=True, exist_ok=True)
+                page.parent.mkdir(parents=True, exist_ok=True)
                 page.write_text(text)
     if "--check" in sys.argv and stale:
         print(f"stale: {', '.join(stale)}; run `make docs`")
@@ -73,7 +84,7 @@ def main() -> int:
 def cli() -> str:
     runner = CliRunner()
     parts = [NOTE, "# Command line\n"]
-    for name in ["", *sorted(typer.main.get_command(app).commands)]:  # type: ignore[attr-defined]
+    for name in ["", *_commands(typer.main.get_command(app))]:
         shown = runner.invoke(app, [*name.split(), "--help"], prog_name="tidegate").output
         plain = re.sub(r"\x1b\[[0-9;]*m", "", shown).strip("\n")
         lines = [line.rstrip() for line in plain.splitlines()]
@@ -81,6 +92,18 @@ def cli() -> str:
         text = "\n".join(lines).replace(str(ROOT / "infra/editable/tidegate"), "…")
         parts.append(f"\n## tidegate {name}".rstrip() + f"\n\n```text\n{text}\n```\n")
     return "".join(parts)
+
+
+def _commands(group: Any, above: str = "") -> Iterator[str]:
+    """Every command's words, groups before what is in them."""
+    for name, command in sorted(group.commands.items()):
+        yield above + name
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{above}{name} ")
+
+
+def schema() -> str:
+    return json.dumps(policy_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def gates() -> str:
@@ -112,7 +135,7 @@ def packages() -> str:
     locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", locks(), re.MULTILINE))
     rows = [NOTE, "# Packages\n\n| package | locked | used for |\n| --- | --- | --- |\n"]
     for requirement in project["dependencies"]:
-        name = re.split(r"[<>=~]", requirement)[0].lower()
+        name = re.split(r"[\[<>=~]", requirement)[0].lower()
         rows.append(f"| {name} | {locked[name]} | {USES[name]} |\n")
     return "".join(rows)
 

@@ -1,6 +1,5 @@
 """Suites on a tiny real Llama, through lm-eval: what is measured, and what is refused."""
 
-import gzip
 import json
 import math
 import os
@@ -13,16 +12,18 @@ import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
 from peft import LoraConfig, PrefixTuningConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.tiny import tiny_base
-from tidegate.evals.harness import SuiteRun, measure
+from tests.suites import ONE, choices, passages, run, tiny_model, write_suite
+from tidegate.evals.harness import measure
 from tidegate.evals.scorer import Request, Scorer, plant
-from tidegate.evals.suite import TASKS, Suite, SuiteError, find_suites, load_suite
-from tidegate.gates.digest import digest_bytes
+from tidegate.evals.suite import (
+    TASKS,
+    Suite,
+    SuiteError,
+    find_suites,
+)
 from tidegate.gates.types import Progress
 
-ONE, TWO = digest_bytes(b"model one"), digest_bytes(b"model two")
 HOSTILE: list[dict[str, Any]] = [
     {
         "id": "h-1",
@@ -37,54 +38,12 @@ HOSTILE: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_base(tmp_path_factory.mktemp("evals") / "tiny")
+    return tmp_path_factory.mktemp("evals") / "tiny"
 
 
 @pytest.fixture
 def tiny(base: Path) -> tuple[Any, Any]:
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    return model, AutoTokenizer.from_pretrained(base)
-
-
-def write_suite(folder: Path, name: str, items: list[dict[str, Any]]) -> Suite:
-    folder.mkdir(parents=True, exist_ok=True)
-    kind = "general_text" if "text" in items[0] else "refusal"
-    task = (TASKS / f"{kind}.yaml").read_text().replace(kind, name)
-    (folder / f"{name}.yaml").write_text(
-        task.replace("!function items.", "!function tidegate.evals.tasks.items.")
-    )
-    (folder / f"{name}.jsonl").write_text("".join(json.dumps(i) + "\n" for i in items))
-    return load_suite(folder / f"{name}.yaml")
-
-
-def choices(n: int = 4) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": f"q-{i}",
-            "slice": "even" if i % 2 == 0 else "odd",
-            "question": f"What is {i} and {i}?",
-            "choices": [f"It is {2 * i}.", f"It is not {i}", "No."],
-            "answer": 0,
-        }
-        for i in range(n)
-    ]
-
-
-def passages(n: int = 3) -> list[dict[str, Any]]:
-    return [
-        {"id": f"t-{i}", "slice": "any", "text": f"The tide rose {i} feet. " * (i + 1)}
-        for i in range(n)
-    ]
-
-
-def run(tiny: tuple[Any, Any], suite: Suite, cache: Path, model: str = ONE) -> SuiteRun:
-    results = measure(*tiny, [suite], model_digest=model, role="candidate", cache=cache)
-    return results.runs[0]
-
-
-def samples(run: SuiteRun) -> list[dict[str, Any]]:
-    assert run.samples is not None
-    return [json.loads(line) for line in gzip.decompress(run.samples.read_bytes()).splitlines()]
+    return tiny_model(base)
 
 
 def test_a_margin_is_per_token_that_lm_eval_scores(
@@ -94,9 +53,10 @@ def test_a_margin_is_per_token_that_lm_eval_scores(
     got = run(tiny, suite, tmp_path / "cache")
     margin, acc = got.measurements
     assert (margin.name, acc.name) == ("sums.margin@candidate", "sums.acc@candidate")
-    assert margin.items == ("q-0", "q-1", "q-2", "q-3")
+    assert margin.items == suite.order and sorted(margin.items) == sorted(suite.items)
     model, tokenizer = tiny
-    for i, item in enumerate(choices()):
+    for item in choices():
+        i = margin.items.index(item["id"])
         prompt = tokenizer.apply_chat_template(
             [{"role": "user", "content": item["question"]}],
             tokenize=False,
@@ -117,15 +77,19 @@ def test_a_margin_is_per_token_that_lm_eval_scores(
     assert margin.value == pytest.approx(math.fsum(margin.values) / 4)
     assert margin.low is not None and margin.high is not None
     assert margin.low < margin.value < margin.high
-    assert [s["slice"] for s in samples(got)] == ["even", "odd", "even", "odd"]
+    slices = [{"0": "even", "1": "odd"}[str(int(item[2:]) % 2)] for item in margin.items]
+    assert margin.slices == {"slice": tuple(slices)}
+    assert [sample.slice for sample in got.samples] == slices
+    assert margin.planned == 4
 
 
 def test_text_is_measured_in_nats_per_token(tiny: tuple[Any, Any], tmp_path: Path) -> None:
     got = run(tiny, write_suite(tmp_path / "s", "prose", passages()), tmp_path / "cache")
     (nll,) = got.measurements
     model, tokenizer = tiny
-    for value, item in zip(nll.values, passages(), strict=True):
-        ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(item["text"])]])
+    texts = {item["id"]: item["text"] for item in passages()}
+    for name, value in zip(nll.items, nll.values, strict=True):
+        ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(texts[name])]])
         loss = torch.nn.functional.cross_entropy(model(ids).logits[0, :-1], ids[0, 1:])
         assert value == pytest.approx(loss.item(), abs=1e-4)
 
@@ -245,13 +209,16 @@ def test_a_model_that_cannot_be_asked_has_no_numbers(
     assert got.broken[0].reason.startswith("AttributeError: ")
 
 
-def test_items_that_vanish_break_the_suite(tiny: tuple[Any, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("chunk", [2, 24])
+def test_items_that_vanish_break_the_suite(
+    tiny: tuple[Any, Any], tmp_path: Path, chunk: int
+) -> None:
     suite = write_suite(tmp_path / "s", "sums", choices())
     lines = suite.items_path.read_text().splitlines(keepends=True)
     suite.items_path.write_text("".join(lines[:-1]))
-    got = run(tiny, suite, tmp_path / "cache")
+    got = run(tiny, suite, tmp_path / "cache", chunk=chunk)
     assert not got.measurements
-    assert "3 samples came back for 4 items; q-3 is missing" in got.broken[0].reason
+    assert "the task has 3 items, the suite 4; q-3 is missing" in got.broken[0].reason
 
 
 def test_an_item_too_long_for_the_model_breaks_its_suite_only(
@@ -268,42 +235,6 @@ def test_an_item_too_long_for_the_model_breaks_its_suite_only(
         "sums.margin@champion",
         "sums.acc@champion",
     ]
-
-
-def test_a_result_is_kept_and_a_damaged_one_is_made_again(
-    tiny: tuple[Any, Any], tmp_path: Path
-) -> None:
-    suite = write_suite(tmp_path / "s", "sums", choices())
-    first = run(tiny, suite, tmp_path)
-    again = run(tiny, suite, tmp_path)
-    assert (first.cached, again.cached) == (False, True)
-    assert again.measurements == first.measurements
-    assert not run(tiny, suite, tmp_path, model=TWO).cached
-    assert first.samples is not None
-    entry = first.samples.with_name(first.samples.name.replace(".samples.jsonl", ".json"))
-    stored = json.loads(gzip.decompress(entry.read_bytes()))
-    stored["entry"]["samples"][0]["metrics"]["margin"] = 99.0
-    for damaged in (gzip.compress(json.dumps(stored).encode()), b"not gzip", b"", None):
-        if damaged is None:
-            first.samples.unlink()
-        else:
-            entry.write_bytes(damaged)
-        redone = run(tiny, suite, tmp_path)
-        assert not redone.cached and redone.measurements == first.measurements
-        assert run(tiny, suite, tmp_path).cached
-
-
-def test_other_questions_and_other_templates_are_other_settings(
-    tiny: tuple[Any, Any], tmp_path: Path
-) -> None:
-    def settings(suite: Suite) -> str | None:
-        return run(tiny, suite, tmp_path / "cache").measurements[0].settings
-
-    plain = settings(write_suite(tmp_path / "a", "sums", choices()))
-    assert plain == settings(write_suite(tmp_path / "b", "sums", choices()))
-    assert plain != settings(write_suite(tmp_path / "c", "sums", choices(5)))
-    tiny[1].chat_template = tiny[1].chat_template.replace("assistant", "model")
-    assert plain != settings(write_suite(tmp_path / "d", "sums", choices()))
 
 
 def test_progress_counts_every_answer(tiny: tuple[Any, Any], tmp_path: Path) -> None:
@@ -326,6 +257,9 @@ def test_progress_counts_every_answer(tiny: tuple[Any, Any], tmp_path: Path) -> 
         ({"id": "q-0"}, ":2: id 'q-0' was already used on line 1"),
         ({"extra": 1}, ":2: extra: Extra inputs are not permitted"),
         ({"question": 7}, ":2: question: Input should be a valid string"),
+        ({"tags": {"slice": "x"}}, ":2: row: Value error, a tag is named 'slice'"),
+        ({"tags": {"x": 1}}, ":2: tags.x: Input should be a valid string"),
+        ({"tags": {"x": "y"}}, ":2: the tags are x; the items before have none"),
     ],
 )
 def test_a_bad_item_is_named_by_its_line(

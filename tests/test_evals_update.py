@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.tiny import tiny_base
 from tidegate.evals.harness import measure
 from tidegate.evals.rewording import FAMILIES, rewordings
+from tidegate.evals.samples import write_samples
 from tidegate.evals.suite import SuiteError, load_suite
 from tidegate.evals.update_suite import build
 from tidegate.gates.digest import digest_bytes
@@ -231,8 +232,7 @@ def test_hostile_text_is_asked_as_text_and_never_told(tmp_path: Path) -> None:
         "update.answer_nll@candidate",
     ]
     (run,) = results.runs
-    assert run.samples is not None
-    written = gzip.decompress(run.samples.read_bytes()).decode()
-    assert "secret" not in written and "crowns" not in written
-    for file in (tmp_path / "cache").rglob("*.gz"):
-        assert b"secret" not in gzip.decompress(file.read_bytes())
+    write_samples(tmp_path / "samples.jsonl.gz", run.samples)
+    for file in (tmp_path / "samples.jsonl.gz", *(tmp_path / "cache").rglob("*.gz")):
+        written = gzip.decompress(file.read_bytes())
+        assert b"secret" not in written and b"crowns" not in written

@@ -18,7 +18,7 @@ from tidegate.flows.reviewing.report import (
     render_update,
 )
 from tidegate.flows.reviewing.wording import because, clean
-from tidegate.gates.comparison import improvements
+from tidegate.gates.comparison import paired
 from tidegate.gates.types import (
     Action,
     Broken,
@@ -167,7 +167,7 @@ def test_numbers_are_those_of_the_gates() -> None:
     report = example()
     assert report.evidence is not None
     for found in report.comparisons:
-        changes = improvements(report.evidence, found.suite, found.metric, found.than)
+        changes = paired(report.evidence, found.suite, found.metric, found.than).values
         assert found.mean == pytest.approx(sum(changes) / len(changes))
         assert found.low < found.mean < found.high
     seen = {r.title: r.verdict.observed for r in report.decision.rulings}

@@ -15,7 +15,7 @@ from tidegate.gates.checks.not_worse import Margin, Margins
 from tidegate.gates.decide import decide, judge
 from tidegate.gates.digest import digest_bytes
 from tidegate.gates.gate import Params
-from tidegate.gates.policy import Baselines, GateUse, Policy, Promote, Statistics
+from tidegate.gates.policy.nouns import Baselines, GateUse, Policy, Promote, Statistics
 from tidegate.gates.types import (
     Action,
     Batch,
@@ -114,7 +114,7 @@ def evidence(
                     n=len(values),
                     items=items[suite],
                     values=tuple(values),
-                    settings=digest(suite),
+                    settings={"prompts": digest(suite)},
                 )
             )
     for role, value in (("candidate", 0.21), ("champion", 0.24), ("anchor", 0.25)):

@@ -60,7 +60,7 @@ def data_evidence(
         broken.append(Broken(name="data.protected_texts", reason=reason))
     else:
         measured.append(_number("data.protected_texts", settings.protected.texts, rows))
-    rules = {"no_secrets": settings.rules.digest}
+    rules = {"no_secrets": {"rules": settings.rules.digest}}
     for gate, count in zip(gates, counts, strict=True):
         name = f"data.{gate.name}"
         left = judged.left[gate.name]

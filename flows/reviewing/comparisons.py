@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from tidegate.evals.suite import Suite
 from tidegate.gates.checks.learned import Gain
 from tidegate.gates.checks.not_worse import Margin
-from tidegate.gates.comparison import improvements
-from tidegate.gates.gate import Comparing
-from tidegate.gates.policy import Policy
-from tidegate.gates.statistics import NotComparable, paired_mean
+from tidegate.gates.comparison import compare as compared
+from tidegate.gates.comparison import paired
+from tidegate.gates.decide import how_sure
+from tidegate.gates.policy.nouns import Policy
+from tidegate.gates.statistics.estimate import NotComparable
 from tidegate.gates.types import BrokenEvidence, Evidence, MissingEvidence
 
 ROLES = ("champion", "anchor")
@@ -51,8 +52,8 @@ class Comparison:
     metric: str
     than: str
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
     limit: float | None
     gain: bool  # the policy asks for a gain here, not for the absence of a loss
@@ -96,22 +97,21 @@ def compare(
         for than in ROLES:
             limit, gain = limits.get((suite, metric, than), (None, False))
             try:
-                changes = improvements(evidence, suite, metric, than)
-                found = _comparison(policy, changes)
+                changes = paired(evidence, suite, metric, than)
+                found = compared(changes, limit or 0.0, how_sure(policy))
             except (MissingEvidence, BrokenEvidence, NotComparable) as no:
                 refused.append(Uncompared(f"{suite}.{metric}", than, str(no)))
                 continue
-            items = evidence[f"{suite}.{metric}@candidate"].items
-            pairs = list(zip(items, changes, strict=True))
+            pairs = list(zip(changes.items, changes.values, strict=True))
             made.append(
                 Comparison(
                     suite=suite,
                     metric=metric,
                     than=than,
-                    mean=found[0],
-                    low=found[1],
-                    high=found[2],
-                    n=len(changes),
+                    mean=found.mean,
+                    low=found.low,
+                    high=found.high,
+                    n=found.n,
                     limit=limit,
                     gain=gain,
                     slices=_parts(pairs, slices.get(suite, {})),
@@ -124,7 +124,8 @@ def compare(
 def drift_tags(comparisons: Sequence[Comparison]) -> dict[str, str]:
     """The distance from the anchor as a tag of a version, for the drift of later updates."""
     found = {
-        c.name: [round(v, 6) for v in (c.mean, c.low, c.high)]
+        # A bound that could not be given is drawn as none: the mean itself.
+        c.name: [round(c.mean if v is None else v, 6) for v in (c.mean, c.low, c.high)]
         for c in comparisons
         if c.than == "anchor"
     }
@@ -154,17 +155,6 @@ def _limits(policy: Policy) -> dict[tuple[str, str, str], tuple[float, bool]]:
             case Gain() as p:
                 limits[p.suite, p.metric, "champion"] = (p.at_least, True)
     return limits
-
-
-def _comparison(policy: Policy, changes: Sequence[float]) -> tuple[float, float, float]:
-    params = [use.params for use in policy.model if isinstance(use.params, Comparing)]
-    count = max(1, sum(p.comparisons() for p in params))
-    bounds = paired_mean(
-        changes,
-        below=policy.statistics.false_pass_rate,
-        above=policy.statistics.false_block_rate / count,
-    )
-    return bounds.mean, bounds.lower, bounds.upper
 
 
 def _parts(pairs: Sequence[tuple[str, float]], slices: Mapping[str, str]) -> tuple[Part, ...]:

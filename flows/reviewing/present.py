@@ -3,14 +3,14 @@
 Nothing here decides or moves an alias. Run again it writes the same files to the same places.
 """
 
-import gzip
-import json
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from tidegate.evals.samples import write_samples
 from tidegate.flows.check import Checked
+from tidegate.flows.looking_back.history import write_evidence
 from tidegate.flows.measure import Measured
 from tidegate.flows.one_update import Update
 from tidegate.flows.provenance import code_digest, environment_digest, revision
@@ -118,6 +118,8 @@ def notes(update: Update) -> tuple[str, ...]:
             source = str(suite.about["source"])
             asked = ASKED.get(source, source)
             said.append(f"What was learned is judged by the suite {suite.name!r}: {asked}.")
+    if update.measured is not None:
+        said.append(update.measured.stopped)
     if update.trained is None and update.measured is None:
         said.append("No weights were made: the update ended before or in training.")
     if revision() == "unknown":
@@ -166,7 +168,6 @@ def _log_evidence(
     update: Update, checked: Checked, decision: Decision, record: Statement
 ) -> None:
     folder = update.work / "evidence"
-    folder.mkdir(exist_ok=True)
     nouns = {
         "decision": decision,
         "policy": update.policy,
@@ -176,14 +177,11 @@ def _log_evidence(
         "evidence_model": update.measured.evidence if update.measured else None,
         "training": update.trained,
     }
-    for name, noun in nouns.items():
-        if noun is not None:
-            text = noun.model_dump_json(indent=1).encode()
-            # mtime 0: the same evidence is the same file.
-            (folder / f"{name}.json.gz").write_bytes(gzip.compress(text, mtime=0))
-    (folder / "statement.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    write_evidence(folder, nouns, record)
     runs = update.line.registry.runs
     runs.log_file(update.run_id, folder, "evidence")
     for run in update.measured.runs if update.measured else ():
-        if run.samples is not None:
-            runs.log_file(update.run_id, run.samples, f"samples/{run.role}")
+        if run.samples:
+            path = update.work / "samples" / run.role / f"{run.suite}.jsonl.gz"
+            write_samples(path, run.samples)
+            runs.log_file(update.run_id, path, f"samples/{run.role}")

@@ -33,7 +33,7 @@ from tidegate.flows.reviewing.wording import (
     number,
     short,
 )
-from tidegate.gates.policy import Policy
+from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.types import (
     Action,
     Batch,
@@ -109,7 +109,7 @@ class UpdateReport:
     @cached_property
     def rulings(self) -> tuple[Ruling, ...]:
         """The worst first; among equals in the order of the policy."""
-        return _worst_first(self.decision.rulings)
+        return worst_first(self.decision.rulings)
 
     @cached_property
     def pictures(self) -> dict[str, bytes]:
@@ -188,7 +188,7 @@ class UpdateReport:
 def render_update(report: UpdateReport) -> str:
     """The whole report as HTML, pictures included."""
     return (
-        _environment()
+        page_templates()
         .get_template("update.html.j2")
         .render(
             report=report,
@@ -216,14 +216,14 @@ def render_check(
 ) -> str:
     """The report of a check that trained nothing. `data_docs`: a relative link, if there."""
     return (
-        _environment()
+        page_templates()
         .get_template("check.html.j2")
         .render(
             title=f"Data check: {CHECK_HEADLINE[decision.action].lower()}",
             decision=decision,
             word=CHECK_HEADLINE[decision.action],
             because=because(decision),
-            rulings=_worst_first(decision.rulings),
+            rulings=worst_first(decision.rulings),
             policy=policy,
             batch=batch,
             data=data,
@@ -254,7 +254,7 @@ def item_texts(suites: Sequence[Suite]) -> dict[str, str]:
     return found
 
 
-def _worst_first(rulings: Sequence[Ruling]) -> tuple[Ruling, ...]:
+def worst_first(rulings: Sequence[Ruling]) -> tuple[Ruling, ...]:
     return tuple(sorted(rulings, key=lambda r: BADLY.index(r.verdict.outcome)))
 
 
@@ -267,7 +267,7 @@ def _breakable(title: str) -> Markup:
     return escape(clean(title)).replace("(", Markup("<wbr>("), 1)
 
 
-def _environment() -> Environment:
+def page_templates() -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

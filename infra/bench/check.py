@@ -93,7 +93,7 @@ def main() -> None:
         prepare(home)
         from tidegate.flows.check import check
         from tidegate.flows.ingest import ingest
-        from tidegate.gates.policy import load_policy
+        from tidegate.gates.policy.load import load_policy
 
         policy = load_policy(args.policy)
         data = tuple(use for use in policy.data if use.gate != LOCAL_ONLY)

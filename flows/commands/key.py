@@ -1,0 +1,89 @@
+"""`tidegate key …`: keys that people sign waivers and approvals with."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from tidegate.flows.commands.common import AsJson, print_json
+
+key = typer.Typer(
+    help="Keys that people sign waivers and approvals with.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@key.command(
+    "new", epilog="Example: tidegate key new ada --out ~/.config/tidegate/keys/ada.pem"
+)
+def new(
+    name: Annotated[str, typer.Argument(help="The reviewer's name.")],
+    out: Annotated[Path, typer.Option(help="File for the private key; never one that exists.")],
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="What the reviewer may sign; model-reviewer if none."),
+    ] = None,
+    encrypt: Annotated[
+        bool,
+        typer.Option(
+            "--encrypt", help="With a passphrase: $TIDEGATE_KEY_PASSPHRASE, or you are asked."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make an Ed25519 key pair, and print the line that makes its owner a reviewer."""
+    from tidegate.flows.signing.keys import new_key, reviewer_line
+
+    roles = role or ["model-reviewer"]
+    if not all(word.strip() for word in (name, *roles)):
+        raise typer.BadParameter("a name and its roles need at least one character")
+    public = new_key(out.expanduser(), _new_passphrase() if encrypt else None)
+    if as_json:
+        document = {"name": name, "key": public.key, "roles": roles, "keyid": public.keyid}
+        print_json({**document, "private_key": str(out)})
+        return
+    console = Console()
+    console.print(f"{escape(str(out))}: private key of {escape(name)}; keep it to yourself")
+    console.print("Put this line under `reviewers:` in the policy's file of reviewers:\n")
+    console.print(escape(reviewer_line(name, public, roles)), soft_wrap=True, highlight=False)
+    console.print(f"\n  keyid  {public.keyid}", soft_wrap=True, highlight=False)
+
+
+@key.command("show", epilog="Example: tidegate key show ~/.config/tidegate/keys/ada.pem")
+def show(
+    file: Annotated[Path, typer.Argument(help="A private key file.")], as_json: AsJson = False
+) -> None:
+    """Print the public half of a key."""
+    from tidegate.flows.signing.keys import load_signer, public_of
+
+    public = public_of(load_signer(file.expanduser(), passphrase))
+    if as_json:
+        print_json(public.model_dump())
+        return
+    console = Console()
+    console.print(
+        f"key    {public.key}\nkeyid  {public.keyid}", soft_wrap=True, highlight=False
+    )
+
+
+def passphrase() -> str:
+    """From the environment, or asked for without showing it."""
+    from tidegate.flows.signing.keys import PASSPHRASE_VARIABLE
+
+    given = os.environ.get(PASSPHRASE_VARIABLE)
+    return given if given is not None else typer.prompt("Passphrase", hide_input=True, err=True)
+
+
+def _new_passphrase() -> str:
+    from tidegate.flows.signing.keys import PASSPHRASE_VARIABLE
+
+    given = os.environ.get(PASSPHRASE_VARIABLE)
+    if given is not None:
+        return given
+    return str(
+        typer.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
+    )

@@ -1,0 +1,22 @@
+"""Which policy counts, and the floor that it stands on."""
+
+import os
+from pathlib import Path
+
+from tidegate.gates.policy.load import load_policy
+from tidegate.gates.policy.nouns import Policy
+
+POLICIES = Path(__file__).parents[1] / "policies"
+DEFAULT_POLICY = POLICIES / "default.yaml"
+DEFAULT_RECIPE = POLICIES / "recipes" / "anchored.yaml"
+FLOOR_VARIABLE = "TIDEGATE_FLOOR"
+
+
+def floor_path(floor: Path | None = None) -> Path:
+    """The floor that was given, else $TIDEGATE_FLOOR, else the shipped one. Never none."""
+    return floor or Path(os.environ.get(FLOOR_VARIABLE) or POLICIES / "floor.yaml")
+
+
+def read_policy(path: Path, floor: Path | None = None) -> Policy:
+    """A policy held against its floor; PolicyError with the line of the first mistake."""
+    return load_policy(path, floor=floor_path(floor))
