@@ -17,7 +17,10 @@ from tidegate.flows.checking.evidence import GateCount, count_by_gate, data_evid
 from tidegate.flows.checking.fates import Masking, settled
 from tidegate.flows.home import Home
 from tidegate.flows.intake.batches import RECORDS, write_records
+from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.intake.scratch import scratch_folder
+from tidegate.gates.checks.no_personal_data import PersonalData
+from tidegate.gates.checks.shared_by_many import SharedByMany
 from tidegate.gates.decide import decide, judge
 from tidegate.gates.digest import canonical
 from tidegate.gates.expectations import judge_kept
@@ -25,9 +28,12 @@ from tidegate.gates.masking import Masker
 from tidegate.gates.policy.nouns import GateUse, Policy
 from tidegate.gates.routing import route, row_gates
 from tidegate.gates.signals import compute
-from tidegate.gates.signals.compute import Settings
+from tidegate.gates.signals.compute import READ, Settings, chunks
 from tidegate.gates.signals.contamination import Protected
+from tidegate.gates.signals.personal_data import EVERYWHERE
+from tidegate.gates.signals.rare_tokens import TokenAuthors
 from tidegate.gates.signals.secret_rules import BUILT_IN, SecretRules, load_rules
+from tidegate.gates.signals.surrogates import epoch_key
 from tidegate.gates.types import (
     Batch,
     BatchEvidence,
@@ -79,15 +85,16 @@ def check(
     """
     out.mkdir(parents=True, exist_ok=True)
     dropped = output.read_dropped(arrived)
-    settings = _settings(batch, policy.data, protected)
     gates = row_gates(policy.data)
     source = home.batch(batch.digest) / RECORDS
+    settings = _settings(batch, source, policy.data, protected)
 
     before = compute.measure(source, settings, progress)
     output.write_table(out / "signals.parquet", before.table())
     routes, ids = route(gates, before.columns, before.rows), before.ids
     del before  # a million records' signals and fingerprints are half a gigabyte
-    masking = Masking(routes, Masker.of(gates, settings.rules))
+    key = epoch_key(pseudonym_key(home), batch.digest)
+    masking = Masking(routes, Masker.of(gates, settings.rules, key, settings.authors))
     with scratch_folder(home) as work:
         draft = work / "kept.parquet"
         write_records(draft, masking.applied(source, progress))
@@ -150,13 +157,25 @@ def decision_document(
     }
 
 
-def _settings(batch: Batch, uses: Sequence[GateUse], protected: Sequence[str]) -> Settings:
+def _settings(
+    batch: Batch, source: Path, uses: Sequence[GateUse], protected: Sequence[str]
+) -> Settings:
+    """What the signals are measured with: what the gates of the policy ask for."""
     key = batch.digest.removeprefix("sha256:")[:16]
+    asked = {use.gate: use.params for use in uses}
+    personal, shared = asked.get("no_personal_data"), asked.get("shared_by_many")
     return Settings(
         rules=_rules(uses),
         key=key,
         protected=Protected(protected, key) if protected else None,
         received=batch.rows,
+        locales=frozenset(personal.locales)
+        if isinstance(personal, PersonalData)
+        else EVERYWHERE,
+        authors=TokenAuthors.of(chunks(source, READ), shared.authors, key)
+        if isinstance(shared, SharedByMany)
+        else None,
+        triggers="no_triggers" in asked,
     )
 
 

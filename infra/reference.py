@@ -48,6 +48,7 @@ USES = {
     "scipy": "distributions behind the bounds",
     "presidio-analyzer": "checksums of identifiers, without a language model",
     "google-re2": "regular expressions in linear time, for hostile text",
+    "phonenumbers": "how telephone numbers look, by country",
     "pydantic": "nouns that refuse what they do not know",
     "pyyaml": "policies, recipes, suites",
     "jinja2": "the HTML report, escaped",

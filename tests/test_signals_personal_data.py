@@ -1,9 +1,12 @@
 """Structured personal data: what is found, and what looks like it and is not."""
 
+from typing import get_args
+
 import pyarrow as pa
 import pytest
 
-from tidegate.gates.signals import personal_data
+from tidegate.gates.checks.no_personal_data import Locale
+from tidegate.gates.signals import national_ids, personal_data, phone_regions
 from tidegate.gates.signals.personal_data import luhn
 
 
@@ -43,6 +46,29 @@ def found(text: str) -> list[tuple[str, str]]:
         ("address", "PSC 0413, Box 8144\nAPO AA 42323"),
         ("address", "Villacher Strasse 89"),
         ("address", "ul. Chrzanowska 61"),
+        ("phone", "612 34 56 78"),
+        ("phone", "06 12 34 56 78"),
+        ("phone", "699 956 915"),
+        ("phone", "08-12 36 54"),
+        ("phone", "07400123456"),
+        ("email", "ann (at) mail (dot) org"),
+        ("card", "4111.1111.1111.1111"),
+        ("card", "4111 - 1111 - 1111 - 1111"),
+        ("card", "4111\u00a01111\u00a01111\u00a01111"),
+        ("card", "6304000000000000000"),
+        ("id_number", "44051401359"),
+        ("id_number", "1 85 05 78 006 084 91"),
+        ("id_number", "529.982.247-25"),
+        ("id_number", "756.9217.0769.85"),
+        ("id_number", "811228-9874"),
+        ("id_number", "1EG4-TE5-MK73"),
+        ("id_number", "S1234567D"),
+        ("id_number", "11010519491231002X"),
+        ("address", "Lindenallee 14a, 50968 Köln"),
+        ("address", "3 impasse des Lilas"),
+        ("address", "SW1A 2AA"),
+        ("address", "Keizersgracht 123"),
+        ("address", "8 wressle road"),
     ],
 )
 def test_the_usual_forms_are_found(kind: str, value: str) -> None:
@@ -62,6 +88,11 @@ def test_the_usual_forms_are_found(kind: str, value: str) -> None:
         ("address", "ZIP: 7412 SL", "7412 SL"),
         ("address", "Meet me at Dalmatinova 68 tonight", "Dalmatinova 68"),
         ("card", "my card 4111 1111 1111 1112 is lost", "4111 1111 1111 1112"),
+        ("card", "4111 1111 1111 1111 04/29 123", "4111 1111 1111 1111"),
+        ("phone", "WhatsApp +33 6 12 34 67 82", "+33 6 12 34 67 82"),
+        ("id_number", "Steuer-ID 65929970489", "65929970489"),
+        ("id_number", "my TFN is 123 456 782", "123 456 782"),
+        ("address", "billing address: 46 velky pruhon 426, now", "46 velky pruhon 426"),
     ],
 )
 def test_the_words_around_say_what_a_number_is(kind: str, text: str, value: str) -> None:
@@ -82,6 +113,12 @@ def test_the_words_around_say_what_a_number_is(kind: str, text: str, value: str)
         "I use Windows 11 and Python 3.11 on Monday 4.",
         "Mention @anna or @bob_1 in the channel.",
         "It costs $1 234 567 in 2026.",
+        "It's like that since 12/1/1977.",
+        "doi:10.1053/j.ajkd.2010.06.011 and 660-549695 = -549035",
+        "The population grew from 612 345 678 people to 1 612 345 678.",
+        "1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610",
+        "A 10 minute drive, a two lane road and the 4th place. Overall, Summer 2018",
+        "id=100200300400 took 1699999999999 ms",
     ],
 )
 def test_what_only_looks_like_it_is_left_alone(text: str) -> None:
@@ -106,3 +143,37 @@ def test_offsets_are_characters_also_behind_other_scripts() -> None:
 )
 def test_luhn(digits: bytes, valid: bool) -> None:
     assert luhn(digits) is valid
+
+
+@pytest.mark.parametrize(
+    ("text", "locale"),
+    [
+        ("it is 612 34 56 78 then", "es"),
+        ("it is 44051401359 then", "pl"),
+        ("it is 07400123456 then", "gb"),
+    ],
+)
+def test_a_form_of_one_country_is_found_where_its_locale_is_chosen(
+    text: str, locale: str
+) -> None:
+    assert personal_data.find(text, frozenset({locale}))
+    assert not personal_data.find(text, frozenset({"us"}))
+
+
+def test_what_the_text_calls_a_phone_needs_no_locale() -> None:
+    assert personal_data.find("call me: 612 34 56 78", frozenset({"us"}))
+
+
+def test_a_phone_below_an_address_stays_a_phone() -> None:
+    text = "221 Baker Street\nLondon\n69 987 88 37 office"
+    assert found(text) == [("address", "221 Baker Street\nLondon"), ("phone", "69 987 88 37")]
+
+
+def test_the_policy_knows_the_locales_that_the_signals_know() -> None:
+    assert get_args(Locale) == personal_data.LOCALES
+    assert set(national_ids.PACKS) <= set(personal_data.LOCALES)
+
+
+@pytest.mark.parametrize("locale", personal_data.LOCALES)
+def test_every_country_has_telephone_numbers(locale: str) -> None:
+    assert phone_regions.regions(frozenset({locale})) is not None

@@ -1,22 +1,28 @@
 """no_personal_data: what is learned holds no structured personal data.
 
 Sees: e-mail addresses, telephone numbers, payment cards, IBANs, public IP addresses, US
-social security numbers, crypto wallets, some national id and licence numbers, and postal
-addresses with a number in them.
+social security numbers, crypto wallets, licence and id numbers, and postal addresses with a
+number in them. `locales` are the countries whose telephone numbers and ids are known by form
+alone; what the text itself calls a telephone or an id is seen without.
 Cannot see: names, dates of birth, anything spelled out in words, and ids of countries that
 have no rule. It cannot tell a shop's address or telephone from a person's.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from tidegate.gates.gate import RowParams, RowRule, gate
 from tidegate.gates.record_limits import within_limits
-from tidegate.gates.tighter import MORE
+from tidegate.gates.tighter import FREE, MORE
 from tidegate.gates.types import BatchEvidence, Verdict
 
 Kind = Literal["email", "phone", "card", "iban", "ip", "ssn", "wallet", "id_number", "address"]
+Locale = Literal[
+    "us", "gb", "ca", "ie", "au", "nz", "in", "sg", "za", "de", "at", "ch", "fr", "be", "nl",
+    "es", "pt", "br", "mx", "it", "se", "no", "dk", "fi", "pl", "cz", "hu", "ro", "gr", "tr",
+    "il", "ae", "jp", "kr", "cn",
+]  # fmt: skip
 WORDS: dict[Kind, str] = {
     "email": "an e-mail address",
     "phone": "a telephone number",
@@ -33,6 +39,16 @@ WORDS: dict[Kind, str] = {
 class PersonalData(RowParams):
     kinds: Annotated[list[Kind], MORE] = Field(
         default=list(WORDS), min_length=1, description="what counts as personal data"
+    )
+    locales: Annotated[list[Locale], MORE] = Field(
+        default=list(get_args(Locale)),
+        min_length=1,
+        description="countries whose telephone numbers and ids are known by form alone",
+    )
+    replace_with: Annotated[Literal["surrogate", "placeholder"], FREE] = Field(
+        default="surrogate",
+        description="what masking puts there: a value of the same type that is nobody's, "
+        "or a name such as [EMAIL_1]",
     )
 
 

@@ -18,16 +18,22 @@ from tidegate.gates.signals import (
     caps,
     completeness,
     copies,
+    harm,
     injections,
     personal_data,
     prints,
+    second_orders,
     secrets,
+    triggers,
     unicode_tricks,
+    words,
 )
 from tidegate.gates.signals.contamination import Protected
 from tidegate.gates.signals.prints import Prints
+from tidegate.gates.signals.rare_tokens import TokenAuthors
 from tidegate.gates.signals.secret_rules import SecretRules
 from tidegate.gates.signals.text import LIMIT, joined_text
+from tidegate.gates.signals.words import Exchanges
 from tidegate.gates.types import Progress, Report, ignore_progress
 
 CHUNK = 4096  # records
@@ -44,6 +50,9 @@ class Settings:
     key: str  # 16 characters, of the batch's digest: keys the hashes
     protected: Protected | None  # none: the overlap is not measured, and its column is absent
     received: int  # rows of the batch before anything was quarantined
+    locales: frozenset[str] = personal_data.EVERYWHERE
+    authors: TokenAuthors | None = None  # none: rare words are not measured
+    triggers: bool = False  # they cost as much as all the rest: only where a gate asks
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,7 @@ def measure(path: Path, settings: Settings, progress: Report = ignore_progress) 
     ids = np.empty(total, dtype=object)
     columns: dict[str, np.ndarray] = {}
     fingerprints = Prints.empty(total)
+    said: list[Exchanges] = []
     done = 0
     for table in chunks(path, READ):
         rows = slice(done, done + table.num_rows)
@@ -92,8 +102,12 @@ def measure(path: Path, settings: Settings, progress: Report = ignore_progress) 
         for name, values in measure_chunk(table, settings).items():
             columns.setdefault(name, np.empty(total, dtype=np.float32))[rows] = values
         fingerprints.put(done, prints.take(table, settings.key))
+        if settings.triggers:
+            said.append(words.take(table, settings.key))
         done += table.num_rows
         progress(Progress("signals", done, total, "records"))
+    if said:
+        columns |= triggers.measure(words.joined(said))
     return Signals(ids, columns, fingerprints)._counted(settings)
 
 
@@ -116,10 +130,14 @@ def measure_chunk(table: pa.Table, settings: Settings) -> dict[str, np.ndarray]:
     folded = unicode_tricks.folded(examined)
     found = {
         **unicode_tricks.measure(examined),
-        **personal_data.measure(folded),
+        **personal_data.measure(folded, settings.locales),
         **secrets.measure(folded, settings.rules),
         **injections.measure(folded),
+        **second_orders.measure(table),
+        **harm.measure(table),
     }
+    if settings.authors is not None:
+        found |= settings.authors.measure(examined)
     if settings.protected is not None:
         found |= settings.protected.measure(table, folded)
     for values in found.values():

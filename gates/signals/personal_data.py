@@ -1,9 +1,9 @@
 """Structured personal data: what has a form that can be recognised, and often a checksum.
 
-Sees: e-mail addresses, telephone numbers, payment cards (Luhn), IBANs (mod 97), public IP
-addresses, US social security numbers, crypto wallets, a few national ids with checksums
-or letters (through Presidio), numbers that the text itself calls a licence or a passport,
-and postal addresses (addresses.py).
+Sees: e-mail addresses, telephone numbers (phones.py), payment cards (Luhn), IBANs (mod 97),
+public IP addresses, US social security numbers, crypto wallets, ids of some thirty countries
+(national_ids.py), numbers that the text itself calls a licence, a passport or a tax id, and
+postal addresses (addresses.py).
 Cannot see: names, dates of birth, anything spelled out in words, ids of other countries.
 """
 
@@ -11,35 +11,50 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidegate.gates.signals import addresses, phones
+from tidegate.gates.signals import addresses, national_ids, phones, surrogates
 from tidegate.gates.signals.linear_regex import Regex
+from tidegate.gates.signals.national_ids import digits_of, luhn, presidio
 from tidegate.gates.signals.text import Finding, as_ascii, without_overlaps
 
 KINDS = (
     "email", "phone", "card", "iban", "ip", "ssn", "wallet", "id_number", "address",
 )  # fmt: skip
+# Countries whose numbering of telephones and ids is known: the locale packs.
+LOCALES = (
+    "us", "gb", "ca", "ie", "au", "nz", "in", "sg", "za", "de", "at", "ch", "fr", "be", "nl",
+    "es", "pt", "br", "mx", "it", "se", "no", "dk", "fi", "pl", "cz", "hu", "ro", "gr", "tr",
+    "il", "ae", "jp", "kr", "cn",
+)  # fmt: skip
+EVERYWHERE = frozenset(LOCALES)
 COLUMNS = {kind: f"pii_{kind}" for kind in KINDS}
 
 # A text without one of these holds nothing that a finder below could find.
-_SUSPECT = "[@0-9]"
+_SUSPECT = "[@0-9]|(?i:dot)"
 
 _EMAIL = Regex(
     r"[A-Za-z0-9][A-Za-z0-9._%+'&/=-]{0,63}(?:@|%40)"
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}"
     r"[A-Za-z][A-Za-z0-9-]{0,22}[A-Za-z]"
 )
-_CARD = Regex(r"\d(?:[ -]{0,2}\d){11,18}")
+# Written so that programs do not see it: ann (at) example (dot) org.
+_SPELLED = Regex(
+    r"[a-z0-9][a-z0-9._%+-]{0,63}(?: ?[\[({<] ?at ?[\])}>] ?| at )[a-z0-9][a-z0-9-]{0,61}"
+    r"(?:(?: ?[\[({<] ?dot ?[\])}>] ?| dot |\.)[a-z0-9-]{1,61}){0,4}"
+    r"(?: ?[\[({<] ?dot ?[\])}>] ?| dot )[a-z]{2,24}\b",
+    ignore_case=True,
+)
+# Between the digits of a card: nothing, blanks, a sign, or a sign among blanks.
+_CARD = Regex(r"\d(?:[ ?]{0,3}[-./_?]?[ ?]{0,3}\d){11,30}")
+_CARD_GROUPS = re.compile(rb"\d+")
 _CARD_CUE = re.compile(rb"card|\bcc\b|credit|debit|visa|master|amex", re.IGNORECASE)
 _IIN = re.compile(
     rb"4\d{12}(?:\d{3}){0,2}$|5[1-5]\d{14}$|2[2-7]\d{14}$|3[47]\d{13}$"
-    rb"|3(?:0[0-5]|[689]\d)\d{11}$|6(?:011|4[4-9]|5|2)\d{11,16}$|35\d{14}$|(?:2131|1800)\d{11}$|(?:5[06-8]|6\d)\d{10,17}$"
+    rb"|3(?:0[0-5]|[689]\d)\d{11}$|6(?:011|4[4-9]|5|2)\d{11,16}$|35\d{14}$|(?:2131|1800)\d{11}$|220[0-4]\d{12,15}$|9792\d{12}$|8[12]\d{14,17}$|(?:5[06-8]|6\d)\d{10,17}$"
 )
 _IBAN = Regex(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}", ignore_case=True)
 _IPV4 = Regex(r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b")
@@ -60,11 +75,19 @@ _BARE_SSN = Regex(
 _ETHEREUM = Regex(r"\b0x[0-9a-fA-F]{40}\b")
 _BASE58 = Regex(r"\b(?:bc1|[13])[a-zA-HJ-NP-Z0-9]{25,59}\b")
 _MONERO_OR_TRON = Regex(r"\b(?:4[0-9AB][1-9A-HJ-NP-Za-km-z]{93}|T[1-9A-HJ-NP-Za-km-z]{33})\b")
+# The names of ids of all countries: what a text calls by one of them is found anywhere.
 _CALLED = Regex(
-    r"(?:driv\w{0,5}(?:'s|s)? licen[cs]e|passport|national id|identity card|id card|tax id"
-    r"|taxpayer id|social insurance|insurance|medical record|\bnhs|\bnino|\bitin|\bmrn)"
-    r"(?: (?:number|no\.?|num|id))?(?: is| ?[:#=])? {0,2}#?"
-    r"([A-Z]{0,3}[ -]?\d[A-Z0-9]*(?:[- ]\d[A-Z0-9]*){0,4})",
+    r"(?:driv\w{0,5}(?:'s|s)? licen[cs]e|passport|reisepass|passeport|pasaporte|national id"
+    r"|identity card|id card|identity number|id number|\btax (?:id|file|payer id|number)"
+    r"|taxpayer id|social insurance|social security|insurance|medical record|medicare"
+    r"|\b(?:nhs|nino|itin|mrn|ein|ssn|sin|tfn|abn|npi|ird|bsn|cpf|cnpj|rut|curp|dni|nie|nif|nir"
+    r"|nrn|ahv|avs|pesel|nip|cnp|amka|oib|jmbg|pan|aadhaa?r|fin|nric|hkid|rrn|my ?number)\b"
+    r"|steuer(?:liche)?[ -]?(?:id|identifikations?nummer|nummer)|personalausweis\w{0,9}"
+    r"|sozialversicherungs?nummer|securitz sociale|codice fiscale|codigo fiscal"
+    r"|burgerservicenummer|personnummer|personnr|fzdselsnummer|\bcpr\b|henkilztunnus"
+    r"|routing number|account number|konto(?:nummer|nr)|vehicle identification|\bvin\b)"
+    r"(?:[ -]?(?:number|no\b\.?|num|nr\b\.?|id|card|code))?(?: is| was| ?[:#=]){0,2} {0,2}#?"
+    r"([A-Z]{0,3}[ -]?\d[A-Z0-9]*(?:[-./ ]\d[A-Z0-9]*){0,6})",
     ignore_case=True,
 )
 # Lengths from the IBAN registry (SWIFT, ISO 13616).
@@ -79,62 +102,81 @@ _IBAN_LENGTHS = {
     "SA": 24, "SC": 31, "SD": 18, "SE": 24, "SI": 19, "SK": 24, "SM": 27, "ST": 25, "SV": 28,
     "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
 }  # fmt: skip
-# Form by RE2, check letter by Presidio. Its own `analyze` is not called: it compares all
-# matches with each other, which a hostile text makes slow, and ignores its timeouts.
-_NATIONAL_IDS = {
-    "EsNifRecognizer": Regex(r"\b\d{7,8}-?[A-Z]\b"),
-    "EsNieRecognizer": Regex(r"\b[XYZ]\d{7}-?[A-Z]\b"),
-    "FiPersonalIdentityCodeRecognizer": Regex(r"\b\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]\b"),
-    "ItFiscalCodeRecognizer": Regex(r"\b[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]\b"),
-}
-_NINO = Regex(r"\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z](?: ?\d{2}){3} ?[A-D]\b")
 
 
-def measure(text: pa.Array) -> dict[str, np.ndarray]:
-    """For each record, how many findings of each kind; NaN where a finder gave up."""
+def measure(text: pa.Array, locales: frozenset[str] = EVERYWHERE) -> dict[str, np.ndarray]:
+    """For each record, how many findings of each kind."""
     counts = {name: np.zeros(len(text), dtype=np.float32) for name in COLUMNS.values()}
     suspects = pc.match_substring_regex(text, _SUSPECT).to_numpy(zero_copy_only=False)
     for i in np.flatnonzero(suspects):
-        for kind, count in Counter(f.kind for f in find(text[i].as_py())).items():
+        for kind, count in Counter(f.kind for f in find(text[i].as_py(), locales)).items():
             counts[COLUMNS[kind]][i] = count
     return counts
 
 
-def find(text: str) -> list[Finding]:
-    """Personal data in a text: sorted, without overlaps."""
-    ascii_text = as_ascii(text)
+def find(text: str, locales: frozenset[str] = EVERYWHERE) -> list[Finding]:
+    """Personal data in a text: sorted, without overlaps. Stand-ins (surrogates.py) are none.
+
+    locales: countries whose telephone numbers and ids are looked for by form alone.
+    """
+    ascii_text = surrogates.blanked(as_ascii(text))
     found = [*_emails(ascii_text), *_cards(ascii_text), *_ibans(ascii_text)]
     found += [*_ips(ascii_text), *_ssns(ascii_text), *_wallets(ascii_text)]
-    found += [*_called(ascii_text), *_national_ids(ascii_text)]
-    found += [*phones.find(ascii_text), *addresses.find(ascii_text)]
-    return without_overlaps(found)
+    found += [*_called(ascii_text), *national_ids.find(ascii_text, locales)]
+    found += phones.find(ascii_text, locales)
+    apart = without_overlaps(found)
+    # Last: an address ends where something else begins.
+    return without_overlaps([*apart, *addresses.find(ascii_text, apart)])
 
 
 def _emails(text: bytes) -> Iterator[Finding]:
     if b"@" in text or b"%40" in text:
         for match in _EMAIL.finditer(text):
             yield Finding("email", match.start(), match.end())
-
-
-def luhn(digits: bytes) -> bool:
-    """The check of ISO/IEC 7812-1."""
-    total = 0
-    for i, digit in enumerate(reversed(digits)):
-        value = digit - 48
-        total += value if i % 2 == 0 else (2 * value - 9 if value > 4 else 2 * value)
-    return total % 10 == 0
+    for match in _SPELLED.finditer(text):
+        yield Finding("email", match.start(), match.end())
 
 
 def _cards(text: bytes) -> Iterator[Finding]:
     for match in _CARD.finditer(text):
         start, end = match.span()
-        if text[end : end + 1].isdigit() or text[start - 1 : start].isalnum():
+        if text[end : end + 1].isalnum() or text[start - 1 : start].isalnum():
             continue
-        digits = bytes(c for c in match.group() if 48 <= c <= 57)
-        if not _IIN.match(digits):
+        cued = bool(_CARD_CUE.search(text[max(0, start - 40) : start]))
+        groups = [g.span() for g in _CARD_GROUPS.finditer(match.group())]
+        for first, last in _windows(groups):
+            raw = match.group()[groups[first][0] : groups[last][1]]
+            if _is_card(raw, cued):
+                yield Finding("card", start + groups[first][0], start + groups[last][1])
+                break
+
+
+def _windows(groups: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """First and last group of what may be one number: all of it, or without the short
+    numbers beside it (an expiry date, a security code), if it is grouped like a card."""
+    yield 0, len(groups) - 1
+    for first in range(len(groups)):
+        if groups[first][1] - groups[first][0] not in (4, 12, 13, 14, 15, 16):
             continue
-        if luhn(digits) or _CARD_CUE.search(text[max(0, start - 40) : start]):
-            yield Finding("card", start, end)
+        digits = 0
+        for last in range(first, len(groups)):
+            digits += groups[last][1] - groups[last][0]
+            if digits > 19:
+                break
+            if digits >= 12:
+                yield first, last
+
+
+def _is_card(raw: bytes, cued: bool) -> bool:
+    digits = digits_of(raw)
+    if not _IIN.match(digits):
+        return False
+    if not luhn(digits):
+        # A slip of the finger leaves it a card if the text calls it one.
+        return cued and not re.search(rb"[^\d -]", raw)
+    if re.search(rb"[^\d -]", raw):  # unusual signs only between groups like a card's
+        return all(len(g) >= 2 for g in _CARD_GROUPS.findall(raw)[:-1])
+    return True
 
 
 def _ibans(text: bytes) -> Iterator[Finding]:
@@ -145,13 +187,8 @@ def _ibans(text: bytes) -> Iterator[Finding]:
             continue
         positions = [i for i, c in enumerate(raw) if c not in b" -"][:length]
         compact = bytes(raw[i] for i in positions)
-        if len(compact) == length and _mod97(compact) == 1:
+        if len(compact) == length and surrogates.mod97(compact) == 1:
             yield Finding("iban", match.start(), match.start() + positions[-1] + 1)
-
-
-def _mod97(iban: bytes) -> int:
-    moved = (iban[4:] + iban[:4]).decode()
-    return int("".join(str(int(c, 36)) for c in moved)) % 97
 
 
 def _ips(text: bytes) -> Iterator[Finding]:
@@ -192,7 +229,7 @@ def _wallets(text: bytes) -> Iterator[Finding]:
             yield Finding("wallet", match.start(), match.end())
     for match in _BASE58.finditer(text):
         # Presidio checks the checksum of Bitcoin's base58 and bech32 forms.
-        if _presidio("CryptoRecognizer").validate_result(match.group().decode()):
+        if presidio("CryptoRecognizer").validate_result(match.group().decode()):
             yield Finding("wallet", match.start(), match.end())
 
 
@@ -200,20 +237,3 @@ def _called(text: bytes) -> Iterator[Finding]:
     for match in _CALLED.finditer(text):
         if sum(c in b"0123456789" for c in match.group(1)) >= 5:
             yield Finding("id_number", match.start(1), match.end(1))
-
-
-def _national_ids(text: bytes) -> Iterator[Finding]:
-    for match in _NINO.finditer(text):
-        yield Finding("id_number", match.start(), match.end())
-    for name, pattern in _NATIONAL_IDS.items():
-        for match in pattern.finditer(text):
-            if _presidio(name).validate_result(match.group().decode()):
-                yield Finding("id_number", match.start(), match.end())
-
-
-@cache
-def _presidio(name: str) -> Any:
-    """One of Presidio's recognizers, for its checksum; imported only when one is needed."""
-    from presidio_analyzer import predefined_recognizers
-
-    return getattr(predefined_recognizers, name)()

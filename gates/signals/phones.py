@@ -1,15 +1,18 @@
 """Telephone numbers, by form and by the words around them.
 
 Sees: international numbers (+44 20 7946 0958, 001-555-...x123), North American ones with
-separators, national ones that begin with 0, and shorter or plain runs of digits where a
-word near them (phone, mobile, call, fax ...) says what they are.
-Cannot see: plain runs of digits without such a word, and numbers spelled out in words.
+separators, national ones that begin with 0, numbers that are grouped as one of the chosen
+countries groups them (612 34 56 78), and shorter or plain runs of digits where a word near
+them (phone, mobile, call, fax ...) says what they are.
+Cannot see: plain runs of digits without such a word, unless they begin with the 0 of one of
+the chosen countries, and numbers spelled out in words.
 """
 
 import re
 from collections.abc import Iterator
 
 from tidegate.gates.signals.linear_regex import Regex
+from tidegate.gates.signals.phone_regions import Region, regions
 from tidegate.gates.signals.text import Finding
 
 AROUND = 40  # characters on each side in which a word counts
@@ -25,26 +28,38 @@ _NORTH_AMERICAN = re.compile(rb"(?:1[-. ])?\(?[2-9]\d{2}\)?[-. ]{0,2}\d{3}[-. ]\
 _GROUPS = re.compile(rb"\d+")
 _DATE = re.compile(
     rb"^(?:(?:19|20)\d{2}[-./ ](?:0?\d|1[0-2])[-./ ][0-3]?\d"
-    rb"|[0-3]?\d[-./ ][0-3]?\d[-./ ](?:19|20)?\d{2})(?:$| )"
+    rb"|[0-3]?\d[-./][0-3]?\d[-./](?:19|20)?\d{2}|[0-3]?\d [0-3]?\d (?:19|20)\d{2})(?:$| )"
 )
 _YEARS = re.compile(rb"^(?:1[5-9]|20)\d{2} ?[-/ ] ?(?:(?:1[5-9]|20)\d{2}|\d{2})$")
 _CUE = re.compile(
     rb"phone|mobile|\bcell|\bfax|\btel\b|\bcall|\bdesk\b|\boffice\b|whatsapp|\bsms\b|\bdial|"
     rb"\bring\b|hotline|\btext (?:me|us|him|her|them)|reach (?:me|us|him|her|them)|"
     rb"answering at|"
-    rb"contact (?:number|me|us)|\bnumber (?:is|to reach)|phone number",
+    rb"contact (?:number|me|us)|\bnumber (?:is|to reach)|phone number|telegram|"
+    rb"messages? to|telefon|telephone|\bt[e\xe9]l[.:]|handy(?:nummer)?\b|\bmobil\b|\bfon\b|"
+    rb"celular|m[oz]vil\b|telzfon|tzlzphone|cellulare|portable|gsm\b|puhelin|\bappelez\b|"
+    rb"\bbel(?:len)? me\b|\bruf\b|ll[az]ma",
     re.IGNORECASE,
 )
 _NOT_A_PHONE = re.compile(
-    rb"(?:[$#]|usd|eur|gbp|isbn|issn|order|invoice|ticket|\bv|version|card|account|"
-    rb"latitude|longitude|license|licence|doi|rfc|page|pp)"
-    rb"[ \t.:#]{0,3}(?:number|no|is)?[ \t.:#]{0,3}$",
+    rb"(?:[$#]|\b(?:usd|eur|gbp|isbn|issn|isbn-1[03]|order|invoice|ticket|v|version|card|"
+    rb"account|latitude|longitude|license|licence|doi|rfc|page|pp|sku|ean|upc|barcode|serial|"
+    rb"tracking|model|part|case|patent|reference|ref|timestamp|registration|build))"
+    rb"[ \t.:#]{0,3}(?:number|no|code|id|is)?[ \t.:#]{0,3}(?:is|was)?[ \t.:#]{0,3}$",
     re.IGNORECASE,
 )
+# A number that is counted or paid is no telephone number.
+_COUNTED = re.compile(
+    rb"^ ?(?:%|usd\b|eur\b|euros?\b|dollars?\b|pounds?\b|gbp\b|people\b|inhabitants|million|"
+    rb"km\b|kg\b|times\b|years\b|bytes\b|rows\b|records\b|items\b)",
+    re.IGNORECASE,
+)
+_SEPARATORS = re.compile(rb"[^\d()+]+")
 
 
-def find(text: bytes) -> Iterator[Finding]:
-    """Telephone numbers in an ASCII text (see text.as_ascii)."""
+def find(text: bytes, locales: frozenset[str]) -> Iterator[Finding]:
+    """Telephone numbers in an ASCII text (see text.as_ascii). locales: countries' codes."""
+    national = regions(locales)
     for match in _CANDIDATE.finditer(text):
         raw = match.group()
         stripped = raw.rstrip(b"-./ (\t")
@@ -55,7 +70,10 @@ def find(text: bytes) -> Iterator[Finding]:
         if _touches_a_word(text, start, end):
             continue
         number = _EXTENSION.sub(b"", stripped)
-        if _is_phone(number, number != stripped, text, start, end):
+        extended = number != stripped
+        if _is_phone(number, extended, text, start, end) or (
+            national is not None and _is_national(number, national, text, start, end)
+        ):
             yield Finding("phone", start, end)
 
 
@@ -90,6 +108,35 @@ def _is_phone(number: bytes, extended: bool, text: bytes, start: int, end: int) 
         return True
     cued = _CUE.search(before) or _CUE.search(text[end : end + 12])
     return bool(cued) and digits >= 7
+
+
+def _is_national(number: bytes, region: Region, text: bytes, start: int, end: int) -> bool:
+    """Whether a country writes its numbers so, and this is one that it could give out."""
+    groups = _GROUPS.findall(number)
+    digits = b"".join(groups)
+    if not 7 <= len(digits) <= 13 or _DATE.match(number) or _YEARS.match(number):
+        return False
+    if _NOT_A_PHONE.search(text[max(0, start - AROUND) : start]) or _COUNTED.search(
+        text[end : end + 16]
+    ):
+        return False
+    if text[start - 1 : start] in (b".", b"/", b"-", b"="):
+        return False
+    if len(groups) == 1:
+        return len(digits) >= 9 and bool(region.prefixed.search(digits))
+    # The first may differ, as in 08-12 34 56.
+    if len(set(_SEPARATORS.findall(number)[1:])) > 1:
+        return False
+    if tuple(map(len, groups)) not in region.shapes:
+        return False
+    # In threes it could be any large number, and in two groups any two numbers.
+    in_threes = all(len(group) == 3 for group in groups[1:])
+    if in_threes and len(groups[0]) < 3:
+        return False
+    in_two = len(groups) == 2 and not digits.startswith(b"0")
+    if in_threes or in_two:
+        return len(digits) >= 9 + in_two and bool(region.mobile.search(digits))
+    return bool(region.valid.search(digits))
 
 
 def _looks_like_numbers(number: bytes, groups: list[bytes]) -> bool:

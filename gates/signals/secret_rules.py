@@ -1,23 +1,27 @@
 """Secret rules in gitleaks' TOML format, run by RE2.
 
-Read of a file: id, regex, keywords, entropy, secretGroup, and allowlists with regexes and
-stopwords (regexTarget secret or match). Rules about paths need a repository and are
-skipped. A rule whose regex RE2 does not take is an error: half a rule file is no rule file.
+Read of a file: id, regex, keywords, entropy, secretGroup, and allowlists (of a rule, of the
+file, or of the rules that targetRules names) with regexes, stopwords, condition, and
+regexTarget secret, match or line. Paths and commits need a repository, so rules about them
+alone are skipped and they allow nothing. What changes a rule's meaning and is not read here
+(another file by extend.path, composite rules) is an error, as is a regex that RE2 does not
+take: half a rule file is no rule file.
 """
 
 import math
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tidegate.gates.digest import digest_bytes, digest_json
 from tidegate.gates.signals.linear_regex import Regex
-from tidegate.gates.signals.text import Finding, without_overlaps
+from tidegate.gates.signals.text import Finding, as_ascii, without_overlaps
 
+LINE = 500  # characters of a line that are looked at before and after a match
 BUILT_IN = Path(__file__).parent.parent / "secret_rules.toml"
 
 
@@ -29,14 +33,19 @@ class RuleError(ValueError):
 class Allowlist:
     regexes: tuple[Regex, ...]
     stopwords: tuple[bytes, ...]
-    on_match: bool  # else on the secret alone
+    target: str  # of the regexes: secret, match or line
+    all_of_them: bool  # condition AND: one regex and one stopword must both be there
+    rules: frozenset[str]  # ids; empty: every rule
 
-    def allows(self, secret: bytes, match: bytes) -> bool:
-        target = match if self.on_match else secret
+    def allows(self, secret: bytes, match: bytes, line: bytes) -> bool:
+        target = {"match": match, "line": line}.get(self.target, secret)
         lower = secret.lower()
-        return any(r.search(target) for r in self.regexes) or any(
-            word in lower for word in self.stopwords
-        )
+        answers = []
+        if self.regexes:
+            answers.append(any(regex.search(target) for regex in self.regexes))
+        if self.stopwords:
+            answers.append(any(word in lower for word in self.stopwords))
+        return bool(answers) and (all(answers) if self.all_of_them else any(answers))
 
 
 @dataclass(frozen=True)
@@ -54,10 +63,13 @@ class Rule:
         for match in self.regex.finditer(text):
             group = self._secret_group(match)
             secret = match.group(group)
-            if self.entropy and _entropy(secret) < self.entropy:
+            if secret is None or (self.entropy and _entropy(secret) <= self.entropy):
                 continue
-            if not any(a.allows(secret, match.group()) for a in self.allowlists):
-                yield match.span(group)
+            if self.allowlists:
+                line = _line(text, match.start(), match.end())
+                if any(a.allows(secret, match.group(), line) for a in self.allowlists):
+                    continue
+            yield match.span(group)
 
     def _secret_group(self, match: Any) -> int:
         if self.group:
@@ -77,7 +89,13 @@ class SecretRules:
         if any(not rule.keywords for rule in self.rules):
             return None
         words = {word for rule in self.rules for word in rule.keywords}
-        return "|".join(re.escape(word.decode()) for word in sorted(words))
+        # In the text itself z and ? may be what as_ascii made z and ? of.
+        return "|".join(
+            "".join(
+                rf"(?:{re.escape(c)}|[^\x00-\x7f])" if c in "z?" else re.escape(c) for c in word
+            )
+            for word in sorted(word.decode() for word in words)
+        )
 
     def find(self, text: bytes) -> list[Finding]:
         """Secrets in an ASCII text (see text.as_ascii): sorted, without overlaps."""
@@ -89,6 +107,13 @@ class SecretRules:
             if end > start
         ]
         return without_overlaps(found)
+
+
+def _line(text: bytes, start: int, end: int) -> bytes:
+    """The lines of a match, or what is near it where they are long."""
+    first = text.rfind(b"\n", max(0, start - LINE), start) + 1 or max(0, start - LINE)
+    last = text.find(b"\n", end, end + LINE)
+    return text[first : last if last >= 0 else end + LINE]
 
 
 def _entropy(secret: bytes) -> float:
@@ -121,43 +146,99 @@ def _load(path: Path) -> list[Rule]:
         raise RuleError(
             f"{path}: there are no [[rules]]; one needs an id, a regex and keywords"
         )
+    if "path" in data.get("extend", {}):
+        raise RuleError(f"{path}: extend.path is not followed; name that file's rules in this")
     everywhere = _allowlists(path, "the file", data)
-    rules = []
-    for i, item in enumerate(data["rules"], start=1):
-        name = str(item.get("id", f"rule {i}"))
-        if "regex" not in item:
-            if "path" in item:
-                continue
-            raise RuleError(f"{path}: {name}: there is no regex")
-        rules.append(
-            Rule(
-                id=name,
-                regex=_regex(path, name, item["regex"]),
-                keywords=tuple(str(word).lower().encode() for word in item.get("keywords", ())),
-                entropy=float(item.get("entropy", 0)),
-                group=int(item.get("secretGroup", 0)),
-                allowlists=(*everywhere, *_allowlists(path, name, item)),
-            )
+    return [
+        _rule(path, f"rule {i}", item, everywhere)
+        for i, item in enumerate(data["rules"], start=1)
+        if "regex" in item or "path" not in item
+        if not item.get("skipReport", False)
+    ]
+
+
+def _rule(
+    path: Path, place: str, item: dict[str, Any], everywhere: Sequence[Allowlist]
+) -> Rule:
+    name = _text(path, place, item, "id", default=place)
+    if "regex" not in item:
+        raise RuleError(f"{path}: {name}: there is no regex")
+    if "required" in item:
+        raise RuleError(f"{path}: {name}: rules that require others are not supported")
+    regex = _regex(path, name, _text(path, name, item, "regex"))
+    group = item.get("secretGroup", 0)
+    if not isinstance(group, int) or not 0 <= group <= regex.groups:
+        raise RuleError(
+            f"{path}: {name}: secretGroup is {group!r}; the regex has {regex.groups} groups"
         )
-    return rules
+    entropy = item.get("entropy", 0)
+    if not isinstance(entropy, int | float) or not 0 <= entropy <= 8:
+        raise RuleError(f"{path}: {name}: entropy is {entropy!r}; it is a number from 0 to 8")
+    return Rule(
+        id=name,
+        regex=regex,
+        keywords=_words(path, name, item, "keywords"),
+        entropy=float(entropy),
+        group=group,
+        allowlists=(
+            *(one for one in everywhere if not one.rules or name in one.rules),
+            *_allowlists(path, name, item),
+        ),
+    )
 
 
 def _allowlists(path: Path, name: str, item: dict[str, Any]) -> tuple[Allowlist, ...]:
     given = [*item.get("allowlists", ()), *([item["allowlist"]] if "allowlist" in item else ())]
-    return tuple(
-        Allowlist(
-            regexes=tuple(_regex(path, name, pattern) for pattern in one.get("regexes", ())),
-            stopwords=tuple(str(word).lower().encode() for word in one.get("stopwords", ())),
-            on_match=one.get("regexTarget") == "match",
+    found = []
+    for one in given:
+        all_of_them = str(one.get("condition", "OR")).upper() in ("AND", "&&")
+        if all_of_them and (one.get("paths") or one.get("commits")):
+            continue  # a path or commit must match too, and a chat has none
+        target = one.get("regexTarget", "secret") or "secret"
+        if target not in ("secret", "match", "line"):
+            raise RuleError(
+                f"{path}: {name}: regexTarget is {target!r}; it is secret, match or line"
+            )
+        found.append(
+            Allowlist(
+                regexes=tuple(
+                    _regex(path, name, pattern) for pattern in _list(path, name, one, "regexes")
+                ),
+                stopwords=_words(path, name, one, "stopwords"),
+                target=target,
+                all_of_them=all_of_them,
+                rules=frozenset(_list(path, name, one, "targetRules")),
+            )
         )
-        for one in given
-        # With condition AND a path must match too, and a chat has no path.
-        if str(one.get("condition", "OR")).upper() != "AND" or "paths" not in one
+    return tuple(found)
+
+
+def _text(
+    path: Path, name: str, item: dict[str, Any], key: str, default: str | None = None
+) -> str:
+    value = item.get(key, default)
+    if not isinstance(value, str):
+        raise RuleError(f"{path}: {name}: {key} is {value!r}; it is a text")
+    return value
+
+
+def _list(path: Path, name: str, item: dict[str, Any], key: str) -> list[str]:
+    value = item.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise RuleError(f"{path}: {name}: {key} is {value!r}; it is a list of texts")
+    return value
+
+
+def _words(path: Path, name: str, item: dict[str, Any], key: str) -> tuple[bytes, ...]:
+    return tuple(as_ascii(word.lower()) for word in _list(path, name, item, key))
+
+
+def _regex(path: Path, name: str, pattern: str) -> Regex:
+    # In the one-byte form in which a text is searched (see text.as_ascii).
+    plain = "".join(
+        c if c.isascii() else as_ascii(c).decode() if c.isalnum() else r"\?" for c in pattern
     )
-
-
-def _regex(path: Path, name: str, pattern: object) -> Regex:
     try:
-        return Regex(str(pattern))
+        return Regex(plain)
     except ValueError as error:
         raise RuleError(f"{path}: {name}: {error}") from None
