@@ -14,6 +14,7 @@ BENCHES = {
     "check": [["100000"]],
     "train": [[]],
     "evals": [[]],
+    "sequential": [[]],
 }
 
 
