@@ -28,6 +28,22 @@ def stage(name: str) -> None:
     report(Progress(name, 0, None, ""))
 
 
+def named(progress: Report, stage: str) -> Report:
+    """All that is reported, as one stage of this name."""
+    return lambda now: progress(Progress(stage, now.done, now.total, now.unit))
+
+
+def counted(progress: Report, stage: str) -> Report:
+    """The same, for parts that each count from nothing, such as the suites of one model."""
+    done: dict[str, int] = {}
+
+    def report(now: Progress) -> None:
+        done[now.stage] = now.done
+        progress(Progress(stage, sum(done.values()), None, now.unit))
+
+    return report
+
+
 class _Shown:
     def __init__(self, bars: Bars, console: Console) -> None:
         self.bars, self.console = bars, console

@@ -28,6 +28,7 @@ from tidegate.flows.line import Line, open_line
 from tidegate.flows.locks import one_at_a_time
 from tidegate.flows.measure import Measured, measure
 from tidegate.flows.one_update import Update, UpdateResult
+from tidegate.flows.progress import counted
 from tidegate.flows.progress import report as progress
 from tidegate.flows.provenance import code_digest
 from tidegate.flows.publish import publish
@@ -244,7 +245,8 @@ def candidate_measured(
     suites: Sequence[Suite],
     purse: Purse,
 ) -> Measured:
-    watched = purse.watching(progress)
+    # One line for all of it: suites are asked chunk by chunk, on three models.
+    watched = purse.watching(counted(progress, "measure anchor, champion, candidate"))
     return measure(line, policy, candidate, trained.adapter, suites, watched)
 
 

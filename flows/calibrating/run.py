@@ -37,7 +37,6 @@ from tidegate.flows.calibrating.twins import (
     Measured,
     Parent,
     Twin,
-    counted,
     machine,
     make_twins,
     measured,
@@ -46,6 +45,7 @@ from tidegate.flows.calibrating.twins import (
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import NO_DEFAULTS
 from tidegate.flows.intake.scratch import scratch_folder
+from tidegate.flows.progress import counted
 from tidegate.flows.provenance import code_digest
 from tidegate.flows.rules import read_policy
 from tidegate.flows.usage import UsageError

@@ -20,9 +20,10 @@ from pydantic import Field, ValidationError
 from tidegate.evals.files import write_whole
 from tidegate.evals.harness import measure as run_suites
 from tidegate.evals.suite import Suite
+from tidegate.flows.progress import counted, named
 from tidegate.gates.digest import digest_file, digest_json
 from tidegate.gates.policy.calibration import CalibrationError
-from tidegate.gates.types import Digest, Measurement, Noun, Progress, Report
+from tidegate.gates.types import Digest, Measurement, Noun, Report
 from tidegate.training.base import Base, device_and_dtype, load_model
 from tidegate.training.recipe import Recipe
 from tidegate.training.train import TrainingError, train
@@ -168,22 +169,6 @@ def measured(
         ),
         seconds=sum(run.seconds for run in results.runs),
     )
-
-
-def named(progress: Report, stage: str) -> Report:
-    """All that is reported, as one stage of this name."""
-    return lambda now: progress(Progress(stage, now.done, now.total, now.unit))
-
-
-def counted(progress: Report, stage: str) -> Report:
-    """The same, for parts that each count from nothing, such as the suites of one model."""
-    done: dict[str, int] = {}
-
-    def report(now: Progress) -> None:
-        done[now.stage] = now.done
-        progress(Progress(stage, sum(done.values()), None, now.unit))
-
-    return report
 
 
 def _make(
