@@ -27,12 +27,12 @@ def gains_plausibly(p: Cap, evidence: CandidateEvidence) -> Verdict:
         gains = paired(evidence, p.suite, p.metric, "champion")
         # A cap on gains is a margin on losses, seen from the other side.
         mirrored = Changes(
-            than="champion, mirrored",
+            than="champion",
             items=gains.items,
             values=tuple(-value for value in gains.values),
             planned=gains.planned,
             binary=gains.binary,
         )
-        return verdict([compare(mirrored, -p.at_most, p.how)], p, "the mean gain, negated, is")
+        return verdict([compare(mirrored, -p.at_most, p.how)], p, "the mean gain, counted as a loss, is")
     except NotComparable as refused:
         return Verdict(outcome=Outcome.ERROR, reason=str(refused))
