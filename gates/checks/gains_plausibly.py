@@ -33,6 +33,8 @@ def gains_plausibly(p: Cap, evidence: CandidateEvidence) -> Verdict:
             planned=gains.planned,
             binary=gains.binary,
         )
-        return verdict([compare(mirrored, -p.at_most, p.how)], p, "the mean gain, counted as a loss, is")
+        return verdict(
+            [compare(mirrored, -p.at_most, p.how)], p, "the mean gain, counted as a loss, is"
+        )
     except NotComparable as refused:
         return Verdict(outcome=Outcome.ERROR, reason=str(refused))
