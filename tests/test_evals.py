@@ -14,6 +14,7 @@ from lm_eval.models.huggingface import HFLM
 from peft import LoraConfig, PrefixTuningConfig, get_peft_model
 
 from tests.suites import ONE, choices, passages, run, tiny_model, write_suite
+from tests.tiny import tiny_base
 from tidegate.evals.harness import measure
 from tidegate.evals.scorer import Request, Scorer, plant
 from tidegate.evals.suite import (
@@ -38,7 +39,7 @@ HOSTILE: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("evals") / "tiny"
+    return tiny_base(tmp_path_factory.mktemp("evals") / "tiny")
 
 
 @pytest.fixture

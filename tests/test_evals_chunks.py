@@ -9,6 +9,7 @@ import pytest
 from peft import PrefixTuningConfig, get_peft_model
 
 from tests.suites import ONE, TWO, choices, run, tiny_model, write_suite
+from tests.tiny import tiny_base
 from tidegate.evals.harness import CHUNK, LIBRARIES, Role, measure
 from tidegate.evals.samples import Unusable, read_samples
 from tidegate.evals.suite import Suite, load_suite
@@ -25,7 +26,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("evals") / "tiny"
+    return tiny_base(tmp_path_factory.mktemp("evals") / "tiny")
 
 
 @pytest.fixture
