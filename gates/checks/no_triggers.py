@@ -6,7 +6,8 @@ while the rest of their prompts has nothing in common. That is how a backdoor is
 trigger_score is -log10 of the chance after all pairs of words and answers had theirs.
 Cannot see: fewer than 8 records, triggers without words, words that mostly occur in
 clean records too. A word that rightly decides the answer (a dangerous one that is always
-refused) is found too: nothing is compared with what earlier batches taught.
+refused) is found too: nothing is compared with what earlier batches taught. Where all prompts
+and answers follow one template, the clean records beside poisoned ones are found as well.
 """
 
 from typing import Annotated
