@@ -28,7 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     from mlflow.entities import AssessmentSource
 
     home = Home(tmp_path_factory.mktemp("mlflow"))
-    before = mlflow.get_tracking_uri()
+    before, inherited = mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(f"sqlite:///{home.mlflow_database}")
     mlflow.create_experiment("chats", artifact_location=home.mlflow_artifacts.as_uri())
     mlflow.create_experiment("empty", artifact_location=home.mlflow_artifacts.as_uri())
@@ -71,6 +71,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     mlflow.log_feedback(trace_id=judged, name="user_feedback", value=False, source=judge)
     yield home.root
     mlflow.set_tracking_uri(before)
+    # MLflow also writes the variable that commands take as their --tracking-uri.
+    if inherited is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def run(store: Path, folder: Path, drop: str, **defaults: object) -> Batch:
