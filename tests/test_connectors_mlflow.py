@@ -1,6 +1,7 @@
 """MLflow traces as a drop: real traces and assessments in a real SQLite store."""
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
