@@ -329,6 +329,9 @@ def _update_id(
         "probes": Path(probes).read_text(encoding="utf-8") if probes else None,
         "code": code_digest(),
     }
+    releases = in_force(line.home, batch.digest, policy, datetime.now(UTC))
+    if releases:  # records released since are another question
+        asked["releases"] = releases
     return f"u-{_hex(asked)}"
 
 
