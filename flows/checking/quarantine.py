@@ -75,6 +75,8 @@ def store(
         ]
         first = {row["id"]: row["since"] for table in earlier for row in table.to_pylist()}
 
+        rest = _stored(home, batch)  # before the draft: looking at the store clears drafts away
+
         def whole() -> Iterator[pa.Table]:
             for table in tables:
                 since = [
@@ -85,7 +87,7 @@ def store(
                     SINCE, pa.array(since, SINCE.type)
                 )
                 yield dated.cast(KEPT_APART)
-            for table in _stored(home, batch):
+            for table in rest:
                 yield table.filter(pc.invert(pc.is_in(table["id"], known)))
 
         _replace(home, batch, whole())
@@ -133,11 +135,8 @@ def remove(home: Home, batch: str, ids: Sequence[str]) -> None:
             for table in _stored(home, batch, ["id"])
         )
         if left:
-            _replace(
-                home,
-                batch,
-                (t.filter(pc.invert(pc.is_in(t["id"], gone))) for t in _stored(home, batch)),
-            )
+            rest = _stored(home, batch)
+            _replace(home, batch, (t.filter(pc.invert(pc.is_in(t["id"], gone))) for t in rest))
             return
     shred(home, batch)
 

@@ -136,10 +136,11 @@ def _signed(
         except (UsageError, ValueError):
             continue
         alike = earlier.model_dump(exclude=same) == release.model_dump(exclude=same)
-        lasts = earlier.expires_at - earlier.issued_at
-        if alike and by.good and earlier.expires_at > now:
-            if lasts == release.expires_at - release.issued_at:
-                return path, earlier
+        as_long = (
+            earlier.expires_at - earlier.issued_at == release.expires_at - release.issued_at
+        )
+        if alike and as_long and by.good and earlier.expires_at > now:
+            return path, earlier
     path = place / f"{release.digest.removeprefix('sha256:')}.signed"
     write_private(path, envelope.seal(release.payload, PAYLOAD_TYPE, signer), replace=True)
     return path, release
