@@ -1,6 +1,7 @@
 """What people do with the quarantine: list, show, release, purge, and what a check makes of it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -153,7 +154,7 @@ def test_a_new_gate_or_another_content_is_not_released(world: World, tmp_path: P
     one = World(tmp_path / "crowd")
     one.home, one.out, one.batch = arrived(tmp_path / "crowd", crowd)
     one.checked()
-    one.release()
+    one.release(batch=one.batch.digest)
     one.checked()
     assert one.fate() == "keep"
     one.checked(one.rules(changed=floods))
@@ -244,12 +245,13 @@ def _purge(world: World) -> None:
 def test_killed_at_any_step_the_same_command_finishes(
     tmp_path: Path, killed_at: Callable[[int], None], act: Callable[[World], object]
 ) -> None:
-    survived = step = 0
+    world, survived, step = World(tmp_path), 0, 0
+    checked = world.home.root
     while not survived:
         step += 1
         assert step < 60
-        (tmp_path / str(step)).mkdir()
-        world = World(tmp_path / str(step))
+        world.home = Home(tmp_path / str(step))
+        shutil.copytree(checked, world.home.root)
         killed_at(step)
         try:
             act(world)

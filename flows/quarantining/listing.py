@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tidegate.flows.checking import quarantine
-from tidegate.flows.checking.quarantine import BrokenQuarantine
+from tidegate.flows.checking.quarantine_keys import BrokenQuarantine
 from tidegate.flows.home import Home
 from tidegate.gates.types import Noun
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 
 from tidegate.flows.checking import quarantine
-from tidegate.flows.checking.quarantine import BrokenQuarantine
+from tidegate.flows.checking.quarantine_keys import BrokenQuarantine
 from tidegate.flows.home import Home
 from tidegate.flows.intake.home_key import sync_folder
 from tidegate.flows.intake.scratch import scratch_folder

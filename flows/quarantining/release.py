@@ -76,7 +76,7 @@ def release_records(
     path, release = _signed(home, release, signer, now)
     gates = tuple(sorted({gate for record in release.records for gate in record.gates}))
     written = _recorded(home, release, signers[0], gates, now)
-    kept = path.with_name(f"{release.digest.removeprefix('sha256:')}.json")
+    kept = path.with_suffix(".json")
     path.replace(kept)
     sync_folder(kept.parent)
     return ReleaseDone(
@@ -141,7 +141,9 @@ def _signed(
         )
         if alike and as_long and by.good and earlier.expires_at > now:
             return path, earlier
-    path = place / f"{release.digest.removeprefix('sha256:')}.signed"
+    # Two people may sign the same words in the same second.
+    name = f"{release.digest.removeprefix('sha256:')}-{mine.keyid[:16]}.signed"
+    path = place / name
     write_private(path, envelope.seal(release.payload, PAYLOAD_TYPE, signer), replace=True)
     return path, release
 

@@ -43,7 +43,7 @@ RULES = load_rules()
 RECORD = b"""{"id":"a","time":"2026-05-01T00:00:00Z","source":"s","user":"u","consent":true,
 "messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],
 "feedback":{"rating":"down","correction":"c","comment":"d"},"tags":{"k":"v"},
-"valid_from":"0001-01-01T00:00:00+14:00","valid_until":"9999-12-31T23:59:60Z"}"""
+"valid_from":"0001-01-02T00:00:00+14:00","valid_until":"9999-12-31T23:59:59Z"}"""
 SEEDS = {
     "rows": [
         RECORD,
