@@ -39,7 +39,7 @@ def given(*numbers: int, text: str = TEXT) -> pa.Table:
     table = columns.take()
     for field in GIVEN:
         if field.name not in table.column_names:
-            value: Any = "sha256:p" if field.name == "policy" else ["no_secrets"]
+            value: Any = A if field.name == "policy" else ["no_secrets"]
             table = table.append_column(field, pa.array([value] * len(table), field.type))
     return table.select(GIVEN.names)
 
