@@ -13,7 +13,8 @@ import pytest
 
 from tests.ingesting import record
 from tidegate.flows.checking import quarantine, quarantine_keys
-from tidegate.flows.checking.quarantine import GIVEN, BrokenQuarantine
+from tidegate.flows.checking.quarantine import GIVEN
+from tidegate.flows.checking.quarantine_keys import BrokenQuarantine
 from tidegate.flows.home import Home
 from tidegate.flows.intake.columns import Columns
 from tidegate.flows.intake.connectors.record import read_record
