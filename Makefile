@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: help setup demo test check fix docs bench gauntlet lock clean
+.PHONY: help setup demo test check fix docs bench gauntlet fuzz lock clean
 
 help:
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ bench: setup ## speed, as ratios against a named alternative
 
 gauntlet: setup ## planted attacks in real public text, if the material is there
 	$(BIN)/python infra/gauntlet.py
+
+fuzz: setup ## hostile rows and texts, for SECONDS=60 (needs atheris)
+	$(BIN)/python infra/fuzz/run.py --seconds $(or $(SECONDS),60)
 
 lock: ## resolve pyproject.toml into the two lock files (needs uv)
 	$(PYTHON) infra/lock.py
