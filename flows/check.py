@@ -8,13 +8,15 @@ about that file. A record that only the second measurement gives away is quarant
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tidegate.flows.checking import output
 from tidegate.flows.checking.evidence import GateCount, count_by_gate, data_evidence
 from tidegate.flows.checking.fates import Masking, settled
+from tidegate.flows.checking.released import find_excused
 from tidegate.flows.home import Home
 from tidegate.flows.intake.batches import RECORDS, write_records
 from tidegate.flows.intake.pseudonym import pseudonym_key
@@ -71,18 +73,21 @@ def check(
     protected: Sequence[str] = (),
     emit_kept: bool = False,
     progress: Report = ignore_progress,
+    now: datetime | None = None,
 ) -> Checked:
     """Judge a batch by the data gates of a policy; write what was found and kept into `out`.
 
     arrived: the folder that ingest wrote its lists to (dropped.jsonl).
     protected: texts that must not be learned, those of the evaluation suites.
     emit_kept: also write kept.jsonl, the messages exactly as a trainer would see them.
+    now: aware; the time that releases must be valid at. None: the clock is read, once.
 
     Writes kept.parquet, records.jsonl (every record), signals.parquet (numbers only),
     quarantine.parquet (ids and gates), decision.json and data_docs/. The quarantined
     records themselves go to the home, not to `out`. Run again, it decides the same.
     Raises RuleError for a rule file that cannot be used.
     """
+    now = now or datetime.now(UTC)
     out.mkdir(parents=True, exist_ok=True)
     dropped = output.read_dropped(arrived)
     gates = row_gates(policy.data)
@@ -91,7 +96,9 @@ def check(
 
     before = compute.measure(source, settings, progress)
     output.write_table(out / "signals.parquet", before.table())
-    routes, ids = route(gates, before.columns, before.rows), before.ids
+    excused = find_excused(home, batch.digest, policy, source, before.ids, now)
+    routes = route(gates, before.columns, before.rows, excused=excused.by_gate)
+    ids = before.ids
     del before  # a million records' signals and fingerprints are half a gigabyte
     key = epoch_key(pseudonym_key(home), batch.digest)
     masking = Masking(routes, Masker.of(gates, settings.rules, key, settings.authors))
@@ -99,18 +106,20 @@ def check(
         draft = work / "kept.parquet"
         write_records(draft, masking.applied(source, progress))
         after = compute.measure(draft, settings, _again(progress))
-        fates, after, chosen = settled(ids, masking, after, gates, settings)
+        fates, after, chosen = settled(ids, masking, after, gates, settings, excused.by_gate)
         output.write_kept(draft, chosen, out / "kept.parquet")
 
+    released = excused.released(gates, after, fates)
+    fates = replace(fates, marks=(*fates.marks, *released.marks))
     judged = judge_kept(
-        gates,
+        released.allowed(gates),
         after.columns,
         after.rows,
         min_rows=_min_rows(policy.data),
         docs=out / "data_docs",
     )
     counts = count_by_gate(gates, routes, fates)
-    evidence = data_evidence(batch, gates, counts, judged, settings, fates)
+    evidence = data_evidence(batch, gates, counts, judged, settings, fates, released)
     rulings = judge(policy, evidence)
     checked = Checked(
         evidence=evidence,
@@ -125,7 +134,7 @@ def check(
         docs=judged.docs,
     )
     output.write_quarantine(
-        home, batch.digest, policy.digest, source, fates, out / "quarantine.parquet"
+        home, batch.digest, policy.digest, source, fates, out / "quarantine.parquet", now
     )
     output.write_said(fates, dropped, out / "records.jsonl")
     if emit_kept:

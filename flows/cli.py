@@ -29,6 +29,7 @@ from tidegate.flows.commands.common import (
 )
 from tidegate.flows.commands.key import key as key_commands
 from tidegate.flows.commands.policy import policy as policy_commands
+from tidegate.flows.commands.quarantine import quarantine as quarantine_commands
 from tidegate.flows.commands.waiver import waiver as waiver_commands
 
 USAGE, BROKEN, STOPPED = 3, 4, 130
@@ -48,6 +49,7 @@ app = typer.Typer(
 app.add_typer(policy_commands, name="policy")
 app.add_typer(waiver_commands, name="waiver")
 app.add_typer(key_commands, name="key")
+app.add_typer(quarantine_commands, name="quarantine")
 
 
 @app.command(

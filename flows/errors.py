@@ -1,6 +1,7 @@
 """Which errors a user can mend (exit 3), and which say that evidence is broken (exit 4)."""
 
 from tidegate.evals.suite import SuiteError
+from tidegate.flows.checking.quarantine_keys import BrokenQuarantine
 from tidegate.flows.ingest import IngestError
 from tidegate.flows.tracking import RegistryError
 from tidegate.flows.usage import UsageError
@@ -20,4 +21,4 @@ USAGE_ERRORS = (
     RuleError,
     OSError,  # no space, no permission, no such file: the message names the path
 )
-BROKEN_ERRORS = (BrokenLedger, CalibrationError)
+BROKEN_ERRORS = (BrokenLedger, BrokenQuarantine, CalibrationError)

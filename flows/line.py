@@ -75,7 +75,8 @@ def open_line(
 
 def line_names(home: Home) -> set[str]:
     """The model lines that the ledger knows."""
-    return {record["predicate"]["model"] for _, record in Ledger(home.ledger).read()}
+    said = {record["predicate"]["model"] for _, record in Ledger(home.ledger).read()}
+    return said - {""}  # what was done to the quarantine is about no line
 
 
 def _bless(name: str, base: Base, registry: Registry, ledger: Ledger) -> None:

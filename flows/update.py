@@ -32,6 +32,7 @@ from tidegate.flows.progress import counted
 from tidegate.flows.progress import report as progress
 from tidegate.flows.provenance import code_digest
 from tidegate.flows.publish import publish
+from tidegate.flows.quarantining.releases import in_force
 from tidegate.flows.reviewing.page import rulings_page
 from tidegate.flows.reviewing.present import log_measured, log_training
 from tidegate.flows.rules import DEFAULT_POLICY, DEFAULT_RECIPE, read_policy
@@ -329,6 +330,9 @@ def _update_id(
         "probes": Path(probes).read_text(encoding="utf-8") if probes else None,
         "code": code_digest(),
     }
+    releases = in_force(line.home, batch.digest, policy, datetime.now(UTC))
+    if releases:  # records released since are another question
+        asked["releases"] = releases
     return f"u-{_hex(asked)}"
 
 

@@ -6,11 +6,13 @@ The rules, all of them:
  * A hit of a gate that masks is masked first; if it is still a hit, and the gate also
    quarantines, it is quarantined then.
  * A hit of a gate that only quarantines is quarantined. Quarantine wins over mask.
+ * A hit of a gate that people released this record from is not quarantined by that gate.
  * A hit of a gate that does neither is kept, and counts against the gate's limit.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,8 @@ import numpy as np
 from tidegate.gates.gate import RowParams, RowRule, load_gates
 from tidegate.gates.policy.nouns import GateUse
 from tidegate.gates.types import Action
+
+NOBODY: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 class Reason(NamedTuple):
@@ -82,8 +86,12 @@ def route(
     rows: int,
     *,
     masked: bool = False,
+    excused: Mapping[str, np.ndarray] = NOBODY,
 ) -> Routes:
     """Route every record. `masked`: masking is over, so hits of gates that do both go now.
+
+    excused: by gate, the records that people released from it. They are still marked, and
+    masked where the gate masks, but this gate does not quarantine them.
 
     Gates whose columns were not measured name nobody: their evidence says why.
     """
@@ -97,5 +105,5 @@ def route(
             if gate.params.mask and not masked:
                 mask |= hit
             elif gate.params.quarantine:
-                quarantine |= hit
+                quarantine |= hit & ~excused[gate.name] if gate.name in excused else hit
     return Routes(quarantine, mask & ~quarantine, tuple(marks))

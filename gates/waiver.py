@@ -24,7 +24,7 @@ Pure: who signed is found out by flows/signing, and the time is an argument.
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Self
+from typing import Annotated, Protocol, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
@@ -45,6 +45,16 @@ Line = Annotated[str, StringConstraints(min_length=1, max_length=256, strip_whit
 
 class NotWaivable(ValueError):
     """A waiver does not fit the rulings that it was given for."""
+
+
+class Dated(Protocol):
+    """Anything that people sign for a while."""
+
+    @property
+    def issued_at(self) -> datetime: ...
+
+    @property
+    def expires_at(self) -> datetime: ...
 
 
 class Waiver(Noun):
@@ -179,7 +189,7 @@ def wrong_gate(waiver: Waiver, policy: Policy) -> list[str]:
     return [f"the policy has no gate {waiver.gate!r}{hint}"]
 
 
-def wrong_time(waiver: Waiver, policy: Policy, now: datetime) -> list[str]:
+def wrong_time(waiver: Dated, policy: Policy, now: datetime) -> list[str]:
     found = []
     if now < waiver.issued_at:
         found.append(f"it is not valid before {_said(waiver.issued_at)}")

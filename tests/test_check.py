@@ -100,7 +100,7 @@ def test_quarantined_records_are_kept_apart(tmp_path: Path) -> None:
     check(batch, policy(tmp_path), home=home, arrived=out, out=out)
     path = quarantine.place(home, batch.digest)
     assert path.stat().st_mode & 0o077 == 0 and path.parent.stat().st_mode & 0o077 == 0
-    stored = quarantine.read(home, batch.digest, ["r0900"]).to_pylist()
+    (stored,) = [t.to_pylist() for t in quarantine.read(home, batch.digest, ["r0900"])]
     assert KEY in stored[0]["messages"][0]["content"] and stored[0]["gates"] == ["no_secrets"]
     listed = pq.read_table(out / "quarantine.parquet")
     assert listed.column_names == ["id", "gates", "details", "policy"]
@@ -114,7 +114,8 @@ def test_the_quarantine_forgets_nothing(tmp_path: Path) -> None:
     lax = policy(tmp_path, "  - {gate: fits_schema, why: t}")
     result = check(batch, lax, home=home, arrived=out, out=tmp_path / "lax")
     assert result.quarantined == 0
-    assert quarantine.read(home, batch.digest)["id"].to_pylist() == ["r0900"]
+    (table,) = quarantine.read(home, batch.digest)
+    assert table["id"].to_pylist() == ["r0900"]
 
 
 @pytest.mark.parametrize(
@@ -235,4 +236,4 @@ def test_every_data_gate_says_what_it_cannot_see() -> None:
 
 
 def test_home_is_private(tmp_path: Path) -> None:
-    assert quarantine.read(Home(tmp_path), "sha256:" + "0" * 64).num_rows == 0
+    assert list(quarantine.read(Home(tmp_path), "sha256:" + "0" * 64)) == []

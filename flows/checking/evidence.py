@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tidegate.flows.checking.fates import Fates
+from tidegate.flows.checking.released import Released
 from tidegate.gates.expectations import Judged
 from tidegate.gates.routing import Routes, RowGate
 from tidegate.gates.signals.compute import Settings
@@ -39,14 +40,19 @@ def data_evidence(
     judged: Judged,
     settings: Settings,
     fates: Fates,
+    released: Released,
 ) -> BatchEvidence:
-    """Counts and shares of the batch, and for each gate hits, left and quarantined_share."""
+    """Counts and shares of the batch, and for each gate hits, left and quarantined_share.
+
+    What people released from a gate is not left over by it; `data.released` counts it.
+    """
     rows, quarantined = batch.rows, int(fates.quarantined.sum())
     measured = [
         _number("data.read", batch.read, batch.read),
         _number("data.rows", rows, rows),
         _number("data.kept", rows - quarantined, rows),
         _number("data.masked", int(fates.masked.sum()), rows),
+        _number("data.released", released.count(), rows),
         _number("data.duplicates", batch.duplicates, batch.read),
         _number("data.without_consent", batch.without_consent, batch.read),
     ]
@@ -67,7 +73,8 @@ def data_evidence(
         if isinstance(left, Broken):  # then its column was not measured, or nothing is left
             broken.append(left)
         else:
-            measured.append(left)
+            value = left.value - released.count(gate.name)
+            measured.append(left.model_copy(update={"value": value}))
         if isinstance(left, Broken) and rows > quarantined:
             broken.append(Broken(name=f"{name}.hits", reason=left.reason))
         else:

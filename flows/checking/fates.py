@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from tidegate.gates.masking import Masker
-from tidegate.gates.routing import Reason, Routes, RowGate, either, route
+from tidegate.gates.routing import NOBODY, Reason, Routes, RowGate, either, route
 from tidegate.gates.signals import compute
 from tidegate.gates.signals.compute import Settings, Signals
 from tidegate.gates.types import Progress, Report
@@ -95,13 +95,18 @@ def settled(
     after: Signals,
     gates: Sequence[RowGate],
     settings: Settings,
+    excused: Mapping[str, np.ndarray] = NOBODY,
 ) -> tuple[Fates, Signals, np.ndarray]:
-    """The fates, the signals of what is kept in the end, and which rows of `after` that is."""
+    """The fates, the signals of what is kept in the end, and which rows of `after` that is.
+
+    excused: by gate, which records of the batch people released from it.
+    """
     marks = [*masking.routes.marks, *masking.uncovered()]
     quarantined = masking.routes.quarantine.copy()
     rows = np.flatnonzero(~quarantined)  # of the batch, for each record that is left
     for _ in range(ROUNDS):
-        again = route(gates, after.columns, after.rows, masked=True)
+        still = {gate: marked[rows] for gate, marked in excused.items()}
+        again = route(gates, after.columns, after.rows, masked=True, excused=still)
         if not again.quarantine.any():
             break
         for reason, hit in again.marks:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pyarrow.parquet as pq
 from tidegate.flows.checking import quarantine
 from tidegate.flows.checking.fates import Fates
 from tidegate.flows.home import Home
-from tidegate.flows.intake.batches import sync_folder, write_records
+from tidegate.flows.intake.batches import write_records
+from tidegate.flows.intake.home_key import sync_folder
 from tidegate.gates.signals import compute
 
 
@@ -35,11 +37,17 @@ def write_kept(draft: Path, chosen: np.ndarray, path: Path) -> None:
 
 
 def write_quarantine(
-    home: Home, batch: str, policy: str, source: Path, fates: Fates, path: Path
+    home: Home,
+    batch: str,
+    policy: str,
+    source: Path,
+    fates: Fates,
+    path: Path,
+    now: datetime,
 ) -> None:
     """The records to the home, and a list of ids and gates, without texts, to `path`.
 
-    batch, policy: digests.
+    batch, policy: digests. now: since when what is new in there is there.
     """
 
     def tables() -> Iterator[pa.Table]:
@@ -63,9 +71,11 @@ def write_quarantine(
 
     ids = list(fates.ids[fates.quarantined])
     if ids:
-        quarantine.store(home, batch, tables(), ids)
-    listed = quarantine.read(home, batch, ids).select(["id", *quarantine.WHY.names])
-    write_table(path, listed)
+        quarantine.store(home, batch, tables(), ids, now)
+    names = ["id", *quarantine.WHY.names]
+    nobody = quarantine.GIVEN.empty_table().select(names)
+    listed = quarantine.read(home, batch, ids, names) if ids else ()
+    write_table(path, pa.concat_tables([nobody, *(table.select(names) for table in listed)]))
 
 
 def write_said(fates: Fates, dropped: Sequence[Mapping[str, Any]], path: Path) -> None:

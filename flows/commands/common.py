@@ -79,3 +79,15 @@ def pairs(given: list[str] | None) -> dict[str, str]:
             raise typer.BadParameter(f"--default {item!r}: write FIELD=VALUE, as consent=true")
         pairs[name] = value
     return pairs
+
+
+def seconds(option: str, text: str) -> float:
+    """A duration such as 90m, 48h or 2d, as an option was given it."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from tidegate.gates.policy.values import Duration
+
+    try:
+        return float(TypeAdapter(Duration).validate_python(text))
+    except ValidationError as no:
+        raise typer.BadParameter(f"{option}: {no.errors()[0]['msg']}") from None

@@ -15,6 +15,7 @@ from tidegate.flows.commands.common import (
     Place,
     Tracking,
     print_json,
+    seconds,
     start,
 )
 from tidegate.flows.commands.key import passphrase
@@ -76,7 +77,7 @@ def new(
         reason=reason,
         ticket=ticket,
         requester=requester or getpass.getuser(),
-        lasts=_seconds(expires),
+        lasts=seconds("--expires", expires),
         now=now,
         signer=load_signer(key.expanduser(), passphrase),
     )
@@ -189,14 +190,3 @@ def _number(version: str, model: str, home: Path, tracking_uri: str | None) -> s
     from tidegate.flows.registry import Registry
 
     return Registry.open(Home(home), tracking_uri).aliases(model).get(version, version)
-
-
-def _seconds(text: str) -> float:
-    from pydantic import TypeAdapter, ValidationError
-
-    from tidegate.gates.policy.values import Duration
-
-    try:
-        return float(TypeAdapter(Duration).validate_python(text))
-    except ValidationError as no:
-        raise typer.BadParameter(f"--expires: {no.errors()[0]['msg']}") from None

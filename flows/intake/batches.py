@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from tidegate.flows.home import Home
 from tidegate.flows.intake.connectors.rows import IngestError
+from tidegate.flows.intake.home_key import sync_folder
 from tidegate.gates.digest import canonical, digest_bytes
 from tidegate.gates.types import Batch
 
@@ -147,19 +148,14 @@ def _changed(place: Path) -> IngestError:
     )
 
 
-def _row_digests(file: pq.ParquetFile) -> bytearray:
+def row_digests(table: pa.Table) -> list[bytes]:
+    """The digest of each row of a table that has the columns of CONTENT."""
     plain = pa.schema([f.with_type(pa.int64()) if f.type == _TIME else f for f in CONTENT])
+    return [row_digest(row) for row in table.select(CONTENT.names).cast(plain).to_pylist()]
+
+
+def _row_digests(file: pq.ParquetFile) -> bytearray:
     found = bytearray()
     for rows in file.iter_batches(batch_size=4096, columns=CONTENT.names):
-        for row in pa.Table.from_batches([rows]).select(CONTENT.names).cast(plain).to_pylist():
-            found += row_digest(row)
+        found += b"".join(row_digests(pa.Table.from_batches([rows])))
     return found
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in the folder survive a crash of the machine."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,0 +1,1 @@
+"""What people do with the quarantine: look, release, purge. One file an act."""
