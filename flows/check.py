@@ -46,6 +46,8 @@ from tidegate.gates.types import (
     ignore_progress,
 )
 
+FEEDBACK = {"honest_feedback", "supported_preferences", "varied_corrections"}
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -185,6 +187,7 @@ def _settings(
         if isinstance(shared, SharedByMany)
         else None,
         triggers="no_triggers" in asked,
+        feedback=not FEEDBACK.isdisjoint(asked),
     )
 
 
