@@ -32,6 +32,8 @@ STRATA, OF_A_STRATUM = 8, 10  # of time; established votes
 BURST, SHARPNESS, CONTEMPORARIES = 8, 10.0, 10  # votes, log likelihood ratio, votes
 TOPICS, VARIATION = 10, 0.02  # topics from which variation is estimated; its least value
 PRIOR, PRIOR_CELLS = 0.2, 10  # correlation of one author's votes, before any were seen
+LEAST_CORRELATION = 0.1
+FOR_AUTHORS = 3.0  # authors: one author's votes on a topic never count for more
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ def _weights(votes: Votes, cells: np.ndarray) -> np.ndarray:
     several = pairs > 0
     found = alike[several] / pairs[several]
     correlation = (found.sum() + PRIOR * PRIOR_CELLS) / (several.sum() + PRIOR_CELLS)
-    return np.asarray(1 / (1 + (size[cells] - 1) * np.clip(correlation, 0.0, 1.0)))
+    correlation = np.clip(correlation, LEAST_CORRELATION, 1.0)
+    return np.minimum(1 / (1 + (size - 1) * correlation), FOR_AUTHORS / size)[cells]
 
 
 def _strata(at: np.ndarray, established: np.ndarray) -> np.ndarray:

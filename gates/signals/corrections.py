@@ -37,7 +37,7 @@ def measure(said: Feedback, records: int) -> dict[str, np.ndarray]:
         return {LIKENESS: found}
     question = _rows(said.asked, np.flatnonzero(said.corrected))
     original, correction = said.corrections.original, said.corrections.correction
-    mask = bucket_mask(max(len(original.words) + len(correction.words), 1), BUCKETS)
+    mask = bucket_mask(len(original.words) + len(correction.words), BUCKETS)
     own = ~_among(correction, original) & ~_among(correction, question)
     added = _chosen(correction, own)
     enough = np.flatnonzero(np.diff(added.starts) >= ADDED)
