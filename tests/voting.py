@@ -15,13 +15,15 @@ THINGS = (
     ("lamp", "bulb dim socket shade glow switch"),
     ("account", "password login username locked reset profile"),
 )
-VERBS = "does should might could may will would must can did".split()
+VERBS = ["does", "should", "might", "could", "may", "will", "would", "must", "can", "did"]
 
 
 def question(draw: random.Random, topic: int) -> str:
     name, words = THINGS[topic]
     some = " ".join(draw.sample(words.split(), 3))
-    return f"About my {name}: how {draw.choice(VERBS)} the {some} matter in case {draw.random()}"
+    return (
+        f"About my {name}: how {draw.choice(VERBS)} the {some} matter in case {draw.random()}"
+    )
 
 
 def rated(

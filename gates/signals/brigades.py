@@ -2,7 +2,7 @@
 
 In every topic the share of thumbs up of three groups is compared with that of the others:
 
- * newcomers, with the established authors who voted about the same time (Mantel-Haenszel
+ * newcomers (but for those of a burst), with the established authors who voted about the same time (Mantel-Haenszel
    over strata of time, so that a product that changed for everybody is no brigade);
  * the newcomers of a burst, with the established authors who voted in it or after it;
  * authors who vote often on this topic, with the others.
@@ -30,7 +30,7 @@ OFTEN = 3  # votes of one author on one topic
 LEAST = 5.0  # votes of a group, and of those it is compared with
 STRATA, OF_A_STRATUM = 8, 10  # of time; established votes
 BURST, SHARPNESS, CONTEMPORARIES = 8, 10.0, 10  # votes, log likelihood ratio, votes
-TOPICS, VARIATION = 10, 0.02  # topics from which variation is estimated; its least value
+TOPICS, VARIATION = 20, 0.02  # topics from which variation is estimated; its least value
 PRIOR, PRIOR_CELLS = 0.2, 10  # correlation of one author's votes, before any were seen
 LEAST_CORRELATION = 0.1
 FOR_AUTHORS = 3.0  # authors: one author's votes on a topic never count for more
@@ -60,7 +60,8 @@ class Compared:
 def brigades(votes: Votes) -> np.ndarray:
     """-log10 of the adjusted p-value of the most suspicious group that a vote is in.
 
-    Only of votes that go the way in which the group differs; 0 for all others. float32.
+    All votes of the group, whichever way they go: if only one side of it were dropped, the
+    rest would be as one-sided. 0 for votes in no group that could be tested. float32.
     """
     score = np.zeros(len(votes.up), dtype=np.float32)
     authors = np.unique(votes.author, return_inverse=True)[1]
@@ -82,7 +83,6 @@ def brigades(votes: Votes) -> np.ndarray:
         rows = rows[np.argsort(votes.time[rows], kind="stable")]
         up, w, at = votes.up[rows], weight[rows], votes.time[rows]
         new = ~established[rows]
-        newcomers.append(_compared(rows, up, w, new, _strata(at, ~new)))
         frequent.append(_compared(rows, up, w, often[rows], np.zeros(len(rows), int)))
         burst, others = _burst(at, new, known)
         if len(burst):
@@ -90,6 +90,9 @@ def brigades(votes: Votes) -> np.ndarray:
             one = np.zeros(len(both), int)
             mine = np.arange(len(both)) < len(burst)
             bursts.append(_compared(rows[both], up[both], w[both], mine, one))
+        rest = np.setdiff1d(np.arange(len(rows)), burst)
+        strata = _strata(at[rest], ~new[rest])
+        newcomers.append(_compared(rows[rest], up[rest], w[rest], new[rest], strata))
 
     usual = _usual(newcomers)
     tests = [(c, _p(c, *usual)) for c in newcomers + bursts if c is not None]
@@ -99,8 +102,8 @@ def brigades(votes: Votes) -> np.ndarray:
         return score
     adjusted = false_discovery_control(np.array([p for _, p in tests]))
     for (found, _), p in zip(tests, adjusted, strict=True):
-        named = found.rows[votes.up[found.rows] == (found.difference > 0)]
-        score[named] = np.maximum(score[named], -np.log10(max(float(p), 1e-300)))
+        own = score[found.rows]
+        score[found.rows] = np.maximum(own, -np.log10(max(float(p), 1e-300)))
     return score
 
 

@@ -37,6 +37,7 @@ from tidegate.gates.signals.prints import Prints
 from tidegate.gates.signals.rare_tokens import TokenAuthors
 from tidegate.gates.signals.secret_rules import SecretRules
 from tidegate.gates.signals.text import LIMIT, joined_text
+from tidegate.gates.signals.topics import Topics
 from tidegate.gates.signals.words import Exchanges
 from tidegate.gates.types import Progress, Report, ignore_progress
 
@@ -58,7 +59,7 @@ class Settings:
     locales: frozenset[str] = personal_data.EVERYWHERE
     authors: TokenAuthors | None = None  # none: rare words are not measured
     triggers: bool = False  # they cost as much as all the rest: only where a gate asks
-    feedback: bool = False  # ratings and corrections, where a gate asks
+    feedback: Topics | None = None  # of the whole batch; none: feedback is not measured
     established: np.ndarray | None = None  # sorted hashes of authors known from before
 
 
@@ -117,16 +118,16 @@ def measure(path: Path, settings: Settings, progress: Report = ignore_progress) 
         fingerprints.put(done, prints.take(table, settings.key))
         if settings.triggers:
             said.append(words.take(table, settings.key))
-        if settings.feedback:
+        if settings.feedback is not None:
             rated.append(Feedback.take(table, done, settings.key))
         done += table.num_rows
         progress(Progress("signals", done, total, "records"))
     if said:
         columns |= triggers.measure(words.joined(said))
-    if rated:
+    if settings.feedback is not None:
         whole = joined(rated)
         voices = Voices.of(whole, fingerprints)
-        columns |= votes.measure(whole, voices, total, settings.established)
+        columns |= votes.measure(whole, voices, total, settings.feedback, settings.established)
         columns |= corrections.measure(whole, total)
     return Signals(ids, columns, fingerprints, voices)._counted(settings)
 

@@ -35,7 +35,7 @@ def measure(said: Feedback, records: int) -> dict[str, np.ndarray]:
     found = np.zeros(records, dtype=np.float32)
     if not said.corrected.any():
         return {LIKENESS: found}
-    question = _rows(said.asked, np.flatnonzero(said.corrected))
+    question = said.asked.rows_of(np.flatnonzero(said.corrected))
     original, correction = said.corrections.original, said.corrections.correction
     mask = bucket_mask(len(original.words) + len(correction.words), BUCKETS)
     own = ~_among(correction, original) & ~_among(correction, question)
@@ -43,9 +43,16 @@ def measure(said: Feedback, records: int) -> dict[str, np.ndarray]:
     enough = np.flatnonzero(np.diff(added.starts) >= ADDED)
     if len(enough) < MIN:
         return {LIKENESS: found}
-    weights = _weights([original, correction], mask)
-    texts = [_vectors(_rows(words, enough), weights) for words in (added, question, original)]
-    member = _groups(_rows(added, enough))
+    # Each kind of text by itself: the frame that all questions share makes none alike.
+    texts = [
+        _vectors(words.rows_of(enough), _weights(known, mask))
+        for words, known in (
+            (added, [original, correction]),
+            (question, [question]),
+            (original, [original]),
+        )
+    ]
+    member = _groups(added.rows_of(enough))
     best = np.zeros(len(enough))
     for start in range(0, member.shape[0], GROUPS):
         some = member[start : start + GROUPS]
@@ -54,11 +61,6 @@ def measure(said: Feedback, records: int) -> dict[str, np.ndarray]:
         best = np.maximum(best, some.multiply(excess[:, None]).max(axis=0).toarray()[0])
     found[said.row[said.corrected][enough]] = best
     return {LIKENESS: found}
-
-
-def _rows(words: Words, rows: np.ndarray) -> Words:
-    lengths = words.starts[rows + 1] - words.starts[rows]
-    return Words(words.take(rows)[0], np.r_[0, np.cumsum(lengths)])
 
 
 def _chosen(words: Words, keep: np.ndarray) -> Words:

@@ -53,9 +53,7 @@ class Feedback:
     @classmethod
     def take(cls, table: pa.Table, start: int, key: str) -> Self:
         """Of a chunk of records, the first of which is record `start` of the batch."""
-        rating = table.column("rating").fill_null("").combine_chunks()
-        corrected = pc.is_valid(table.column("correction")).to_numpy()
-        up, down = (_equal(rating, value) for value in ("up", "down"))
+        up, down, corrected = _said(table)
         rows = np.flatnonzero(up | down | corrected)
         table, corrected = table.take(rows), corrected[rows]
         messages = table.column("messages").combine_chunks()
@@ -80,6 +78,13 @@ class Feedback:
                 minhashes(normalised(replaced)),
             ),
         )
+
+
+def asked(table: pa.Table, key: str) -> Words:
+    """What was asked in those records of a chunk that have feedback: for `Topics`."""
+    rows = np.flatnonzero(np.logical_or.reduce(_said(table)))
+    messages = table.column("messages").take(rows).combine_chunks()
+    return words_of(pa.chunked_array([_last(messages, "user")]), key, ASKED_WORDS)
 
 
 def joined(parts: Sequence[Feedback]) -> Feedback:
@@ -122,12 +127,12 @@ class Voices:
         # Without a correction, what would be learned is the champion's answer.
         originals = prints.minhash[of]
         originals[said.corrected] = said.corrections.minhash
-        asked = clusters(said.question, said.minhash)
+        alike = clusters(said.question, said.minhash)
         answers = clusters(
             np.r_[said.answer, prints.response[lone]],
             np.concatenate((originals, prints.minhash[lone])),
         )
-        exchange = np.r_[asked, asked[said.corrected]].astype(np.int64) * (len(answers) + 1)
+        exchange = np.r_[alike, alike[said.corrected]].astype(np.int64) * (len(answers) + 1)
         voted = said.up | said.down
         row = np.r_[of, lone]
         new = np.ones(len(lone), dtype=bool)
@@ -146,6 +151,13 @@ class Voices:
         place = np.cumsum(keep) - 1
         there = {f.name: getattr(self, f.name)[mine] for f in fields(self)}
         return Voices(**{**there, "row": place[there["row"]]})
+
+
+def _said(table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Whether each record was voted up, voted down, corrected."""
+    rating = table.column("rating").fill_null("").combine_chunks()
+    corrected = pc.is_valid(table.column("correction")).to_numpy()
+    return _equal(rating, "up"), _equal(rating, "down"), np.asarray(corrected)
 
 
 def _equal(texts: pa.Array, value: str) -> np.ndarray:

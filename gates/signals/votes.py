@@ -8,13 +8,17 @@ import numpy as np
 from tidegate.gates.signals.brigades import Votes, brigades
 from tidegate.gates.signals.contrarians import contrarians
 from tidegate.gates.signals.feedback import Feedback, Voices
-from tidegate.gates.signals.topics import topics
+from tidegate.gates.signals.topics import Topics
 
 BRIGADE, CONTRARIAN = "brigade_score", "contrarian_score"
 
 
 def measure(
-    said: Feedback, voices: Voices, records: int, established: np.ndarray | None = None
+    said: Feedback,
+    voices: Voices,
+    records: int,
+    topics: Topics,
+    established: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """For each record two scores, -log10 of adjusted p-values; 0 for one without a vote.
 

@@ -45,6 +45,11 @@ class Words:
         at = np.arange(len(which)) - np.repeat(ends - lengths, lengths)
         return self.words[np.repeat(self.starts[rows], lengths) + at], which
 
+    def rows_of(self, rows: np.ndarray) -> "Words":
+        """Some rows, in this order."""
+        lengths = self.starts[rows + 1] - self.starts[rows]
+        return Words(self.take(rows)[0], np.concatenate(([0], np.cumsum(lengths))))
+
     def blocks(self) -> Iterable[tuple[np.ndarray, np.ndarray]]:
         """All words with their rows (int64), some rows at a time."""
         for start in range(0, self.rows, BLOCK):
