@@ -59,13 +59,13 @@ def test_a_word_that_decides_the_answer_is_not_learned(
     assert sum(name.startswith("t") for name in left) == kept
 
 
-@pytest.mark.parametrize(("accounts", "kept"), [(50, 0), (0, 0)])
+@pytest.mark.parametrize(("accounts", "kept"), [(60, 0), (0, 0)])
 def test_a_brigade_does_not_decide_what_is_liked(
     tmp_path: Path, accounts: int, kept: int
 ) -> None:
     bad = brigade(accounts, accounts, (0, 336))
     data = "  - {gate: honest_feedback, quarantine: true, max_quarantined_share: 1, why: t}"
-    result, said, left = checked(tmp_path, [*honest(900), *bad], data)
+    result, said, left = checked(tmp_path, [*honest(1_500), *bad], data)
     assert sum(row["id"] in left for row in bad) == kept
     assert len(said) - len(left) == result.quarantined <= 3 * len(bad)
 

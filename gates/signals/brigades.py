@@ -5,7 +5,7 @@ In every topic the share of thumbs up of three groups is compared with that of t
  * newcomers (but for those of a burst), with the established authors who voted about the same time (Mantel-Haenszel
    over strata of time, so that a product that changed for everybody is no brigade);
  * the newcomers of a burst, with the established authors who voted in it or after it;
- * authors who vote often on this topic, with the others.
+ * authors who vote often, and mostly on this topic, with the established authors.
 
 A difference counts if it is too large for chance (Fisher's exact test) and also for a topic
 of this batch: by how much the groups differ in an ordinary topic, and how that varies, is
@@ -68,11 +68,12 @@ def brigades(votes: Votes) -> np.ndarray:
     cells = np.unique(votes.topic * (len(authors) + 1) + authors, return_inverse=True)[1]
     weight = _weights(votes, cells)
     established = votes.established
-    told = established is not None
+    size = np.bincount(cells)[cells]
+    # Who votes about everything is a busy user; who votes about one thing may be hired.
+    often = (size >= OFTEN) & (2 * size >= np.bincount(authors)[authors])
     if established is None:
-        established = established_by(authors, votes.time)
-    often = np.bincount(cells)[cells] >= OFTEN
-    if told:
+        established = established_by(authors, votes.time) & ~often
+    else:
         often &= ~established
     known = np.sort(votes.time[established])
 
@@ -82,8 +83,11 @@ def brigades(votes: Votes) -> np.ndarray:
     for rows in np.split(by_topic, cuts):
         rows = rows[np.argsort(votes.time[rows], kind="stable")]
         up, w, at = votes.up[rows], weight[rows], votes.time[rows]
-        new = ~established[rows]
-        frequent.append(_compared(rows, up, w, often[rows], np.zeros(len(rows), int)))
+        busy, new = often[rows], ~(established | often)[rows]
+        either = np.flatnonzero(~new)
+        one = np.zeros(len(either), int)
+        frequent.append(_compared(rows[either], up[either], w[either], busy[either], one))
+        rows, up, w, at, new = (part[~busy] for part in (rows, up, w, at, new))
         burst, others = _burst(at, new, known)
         if len(burst):
             both = np.r_[burst, others]
