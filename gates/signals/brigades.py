@@ -87,7 +87,7 @@ def brigades(votes: Votes) -> np.ndarray:
         either = np.flatnonzero(~new)
         one = np.zeros(len(either), int)
         frequent.append(_compared(rows[either], up[either], w[either], busy[either], one))
-        rows, up, w, at, new = (part[~busy] for part in (rows, up, w, at, new))
+        rows, up, w, at, new = rows[~busy], up[~busy], w[~busy], at[~busy], new[~busy]
         burst, others = _burst(at, new, known)
         if len(burst):
             both = np.r_[burst, others]
@@ -142,7 +142,8 @@ def _weights(votes: Votes, cells: np.ndarray) -> np.ndarray:
     found = alike[several] / pairs[several]
     correlation = (found.sum() + PRIOR * PRIOR_CELLS) / (several.sum() + PRIOR_CELLS)
     correlation = np.clip(correlation, LEAST_CORRELATION, 1.0)
-    return np.minimum(1 / (1 + (size - 1) * correlation), FOR_AUTHORS / size)[cells]
+    each = np.minimum(1 / (1 + (size - 1) * correlation), FOR_AUTHORS / size)
+    return np.asarray(each[cells])
 
 
 def _strata(at: np.ndarray, established: np.ndarray) -> np.ndarray:
