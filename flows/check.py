@@ -29,13 +29,14 @@ from tidegate.gates.expectations import judge_kept
 from tidegate.gates.masking import Masker
 from tidegate.gates.policy.nouns import GateUse, Policy
 from tidegate.gates.routing import route, row_gates
-from tidegate.gates.signals import compute
+from tidegate.gates.signals import compute, feedback
 from tidegate.gates.signals.compute import READ, Settings, chunks
 from tidegate.gates.signals.contamination import Protected
 from tidegate.gates.signals.personal_data import EVERYWHERE
 from tidegate.gates.signals.rare_tokens import TokenAuthors
 from tidegate.gates.signals.secret_rules import BUILT_IN, SecretRules, load_rules
 from tidegate.gates.signals.surrogates import epoch_key
+from tidegate.gates.signals.topics import Topics
 from tidegate.gates.types import (
     Batch,
     BatchEvidence,
@@ -45,6 +46,8 @@ from tidegate.gates.types import (
     Ruling,
     ignore_progress,
 )
+
+FEEDBACK = {"honest_feedback", "supported_preferences", "varied_corrections"}
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,9 @@ def _settings(
         if isinstance(shared, SharedByMany)
         else None,
         triggers="no_triggers" in asked,
+        feedback=None
+        if FEEDBACK.isdisjoint(asked)
+        else Topics.of(feedback.asked(table, key) for table in chunks(source, READ)),
     )
 
 

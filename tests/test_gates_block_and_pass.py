@@ -6,6 +6,7 @@ import pytest
 
 from tests.checking import chat, checked, plain
 from tests.test_decide_properties import SUBJECT, evidence, policy
+from tests.voting import brigade, corrected, honest, promoted, varied
 from tidegate.gates.decide import judge
 from tidegate.gates.types import CandidateEvidence, Outcome
 
@@ -56,3 +57,34 @@ def test_a_word_that_decides_the_answer_is_not_learned(
     data = "  - {gate: no_triggers, quarantine: true, max_quarantined_share: 1, why: t}"
     _, _, left = checked(tmp_path, [*plain(300), *marked], data)
     assert sum(name.startswith("t") for name in left) == kept
+
+
+@pytest.mark.parametrize(("accounts", "kept"), [(60, 0), (0, 0)])
+def test_a_brigade_does_not_decide_what_is_liked(
+    tmp_path: Path, accounts: int, kept: int
+) -> None:
+    bad = brigade(accounts, accounts, (0, 336))
+    data = "  - {gate: honest_feedback, quarantine: true, max_quarantined_share: 1, why: t}"
+    result, said, left = checked(tmp_path, [*honest(1_500), *bad], data)
+    assert sum(row["id"] in left for row in bad) == kept
+    assert len(said) - len(left) == result.quarantined <= 3 * len(bad)
+
+
+@pytest.mark.parametrize(("authors", "kept"), [(1, 0), (2, 2)])
+def test_one_author_alone_corrects_nothing(tmp_path: Path, authors: int, kept: int) -> None:
+    same = [
+        chat(n, "Who pays?", "You.", user=f"u{n % authors}", feedback={"correction": "We do."})
+        for n in (900, 901)
+    ]
+    data = "  - {gate: supported_preferences, quarantine: true, why: t}"
+    _, _, left = checked(tmp_path, [*plain(30), *same], data)
+    assert sum(name.startswith("r09") for name in left) == kept
+
+
+@pytest.mark.parametrize(("texts", "kept"), [(promoted(20), 0), (varied(20), 20)])
+def test_what_one_hand_writes_into_many_answers_is_not_learned(
+    tmp_path: Path, texts: list[str], kept: int
+) -> None:
+    data = "  - {gate: varied_corrections, quarantine: true, max_quarantined_share: 1, why: t}"
+    _, _, left = checked(tmp_path, [*plain(30), *corrected(texts)], data)
+    assert sum(name.startswith("r6") for name in left) == kept

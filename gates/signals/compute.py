@@ -18,27 +18,33 @@ from tidegate.gates.signals import (
     caps,
     completeness,
     copies,
+    corrections,
     harm,
     injections,
     personal_data,
     prints,
     second_orders,
     secrets,
+    support,
     triggers,
     unicode_tricks,
+    votes,
     words,
 )
 from tidegate.gates.signals.contamination import Protected
+from tidegate.gates.signals.feedback import Feedback, Voices, joined
 from tidegate.gates.signals.prints import Prints
 from tidegate.gates.signals.rare_tokens import TokenAuthors
 from tidegate.gates.signals.secret_rules import SecretRules
 from tidegate.gates.signals.text import LIMIT, joined_text
+from tidegate.gates.signals.topics import Topics
 from tidegate.gates.signals.words import Exchanges
 from tidegate.gates.types import Progress, Report, ignore_progress
 
 CHUNK = 4096  # records
 READ = [
-    "id", "time", "source", "user", "messages", "correction", "comment", "prompt", "response",
+    "id", "time", "source", "user", "messages", "rating", "correction", "comment", "prompt",
+    "response",
 ]  # fmt: skip
 
 
@@ -53,6 +59,8 @@ class Settings:
     locales: frozenset[str] = personal_data.EVERYWHERE
     authors: TokenAuthors | None = None  # none: rare words are not measured
     triggers: bool = False  # they cost as much as all the rest: only where a gate asks
+    feedback: Topics | None = None  # of the whole batch; none: feedback is not measured
+    established: np.ndarray | None = None  # sorted hashes of authors known from before
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class Signals:
     ids: np.ndarray
     columns: dict[str, np.ndarray]
     prints: Prints
+    voices: Voices | None = None  # none: feedback is not measured
 
     @property
     def rows(self) -> int:
@@ -70,9 +79,10 @@ class Signals:
     def of(self, keep: np.ndarray, settings: Settings) -> "Signals":
         """The signals of a batch that holds only some of the records."""
         columns = {name: values[keep] for name, values in self.columns.items()}
-        return replace(
-            self, ids=self.ids[keep], columns=columns, prints=self.prints.rows(keep)
-        )._counted(settings)
+        voices = self.voices and self.voices.of_records(keep)
+        return Signals(self.ids[keep], columns, self.prints.rows(keep), voices)._counted(
+            settings
+        )
 
     def _counted(self, settings: Settings) -> "Signals":
         """With the signals that depend on the other records of the batch."""
@@ -80,6 +90,8 @@ class Signals:
             **copies.measure(self.prints),
             **caps.measure(self.prints, settings.received),
         }
+        if self.voices is not None:
+            counts |= support.measure(self.voices, self.rows)
         return replace(self, columns={**self.columns, **counts})
 
     def table(self) -> pa.Table:
@@ -95,6 +107,8 @@ def measure(path: Path, settings: Settings, progress: Report = ignore_progress) 
     columns: dict[str, np.ndarray] = {}
     fingerprints = Prints.empty(total)
     said: list[Exchanges] = []
+    rated: list[Feedback] = []
+    voices = None
     done = 0
     for table in chunks(path, READ):
         rows = slice(done, done + table.num_rows)
@@ -104,11 +118,18 @@ def measure(path: Path, settings: Settings, progress: Report = ignore_progress) 
         fingerprints.put(done, prints.take(table, settings.key))
         if settings.triggers:
             said.append(words.take(table, settings.key))
+        if settings.feedback is not None:
+            rated.append(Feedback.take(table, done, settings.key))
         done += table.num_rows
         progress(Progress("signals", done, total, "records"))
     if said:
         columns |= triggers.measure(words.joined(said))
-    return Signals(ids, columns, fingerprints)._counted(settings)
+    if settings.feedback is not None:
+        whole = joined(rated)
+        voices = Voices.of(whole, fingerprints)
+        columns |= votes.measure(whole, voices, total, settings.feedback, settings.established)
+        columns |= corrections.measure(whole, total)
+    return Signals(ids, columns, fingerprints, voices)._counted(settings)
 
 
 def chunks(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:

@@ -25,7 +25,7 @@ def measure(prints: Prints) -> dict[str, np.ndarray]:
     """Rank among equal exchanges (from 1), size and authors of the group of near-equal
     responses, and the flood ratio: authors to be expected in the group / authors it has."""
     pair = prints.prompt * MIX[0] ^ prints.response
-    near = clusters(prints)
+    near = clusters(prints.response, prints.minhash)
     size, authors = _size_and_authors(near, prints.author)
     flood = np.zeros(len(near), dtype=np.float32)
     for groups in (near, _codes(prints.response), _codes(prints.prompt)):
@@ -49,10 +49,10 @@ def rank(group: np.ndarray, order: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def clusters(prints: Prints) -> np.ndarray:
-    """A number for each record: equal for records with nearly equal responses."""
-    _, first, codes = np.unique(prints.response, return_index=True, return_inverse=True)
-    signatures = prints.minhash[first]
+def clusters(texts: np.ndarray, minhash: np.ndarray) -> np.ndarray:
+    """A number for each text: equal for nearly equal ones. Hashes and signatures of texts."""
+    _, first, codes = np.unique(texts, return_index=True, return_inverse=True)
+    signatures = minhash[first]
     edges = [_similar_pairs(signatures, band) for band in range(BANDS)]
     left, right = (np.concatenate(side) for side in zip(*edges, strict=True))
     graph = coo_matrix((np.ones(len(left), bool), (left, right)), shape=(len(first),) * 2)

@@ -58,7 +58,7 @@ def take(table: pa.Table, key: str) -> Prints:
         source=hashes(table.column("source"), key),
         prompt=hashes(prompt, key),
         response=hashes(response, key),
-        minhash=_minhash(response),
+        minhash=minhashes(response),
     )
 
 
@@ -80,7 +80,8 @@ def hashes(texts: pa.Array | pa.ChunkedArray, key: str) -> np.ndarray:
     return np.asarray(pd.util.hash_array(values, hash_key=key, categorize=False))
 
 
-def _minhash(texts: pa.Array) -> np.ndarray:
+def minhashes(texts: pa.Array) -> np.ndarray:
+    """Signatures of normalised texts: uint32 [n, HASHES]."""
     from daft import col, from_arrow
 
     signatures = (

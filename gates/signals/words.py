@@ -45,6 +45,11 @@ class Words:
         at = np.arange(len(which)) - np.repeat(ends - lengths, lengths)
         return self.words[np.repeat(self.starts[rows], lengths) + at], which
 
+    def rows_of(self, rows: np.ndarray) -> "Words":
+        """Some rows, in this order."""
+        lengths = self.starts[rows + 1] - self.starts[rows]
+        return Words(self.take(rows)[0], np.concatenate(([0], np.cumsum(lengths))))
+
     def blocks(self) -> Iterable[tuple[np.ndarray, np.ndarray]]:
         """All words with their rows (int64), some rows at a time."""
         for start in range(0, self.rows, BLOCK):
@@ -69,8 +74,8 @@ class Exchanges:
 def take(table: pa.Table, key: str) -> Exchanges:
     """The words of a chunk of records. `key` has 16 characters."""
     return Exchanges(
-        _words(table.column("prompt"), key, PROMPT_WORDS),
-        _words(table.column("response"), key, RESPONSE_WORDS),
+        words_of(table.column("prompt"), key, PROMPT_WORDS),
+        words_of(table.column("response"), key, RESPONSE_WORDS),
         behaviours.of(table.column("response").combine_chunks()),
     )
 
@@ -78,15 +83,15 @@ def take(table: pa.Table, key: str) -> Exchanges:
 def joined(parts: Sequence[Exchanges]) -> Exchanges:
     """Chunks put together, in their order."""
     return Exchanges(
-        _joined([part.prompt for part in parts]),
-        _joined([part.response for part in parts]),
+        joined_words([part.prompt for part in parts]),
+        joined_words([part.response for part in parts]),
         np.concatenate([part.behaviour for part in parts]),
     )
 
 
 def word_hashes(texts: Sequence[str], key: str) -> list[np.ndarray]:
     """The words of some texts, whole: for comparisons with those of records."""
-    found = _words(pa.chunked_array([pa.array(texts, pa.string())]), key, 1 << 20)
+    found = words_of(pa.chunked_array([pa.array(texts, pa.string())]), key, 1 << 20)
     return [found.row(i) for i in range(found.rows)]
 
 
@@ -111,7 +116,8 @@ def mixed(values: np.ndarray) -> np.ndarray:
     return np.asarray(values ^ (values >> np.uint64(31)))
 
 
-def _words(texts: pa.ChunkedArray, key: str, most: int) -> Words:
+def words_of(texts: pa.ChunkedArray, key: str, most: int) -> Words:
+    """The words of texts, at most so many of each: half from its beginning, half from its end."""
     plain = pc.utf8_normalize(texts.combine_chunks().fill_null(""), form="NFKC")
     plain = pc.replace_substring_regex(pc.utf8_lower(plain), WORD_SIGNS, r" \1 ")
     plain = pc.replace_substring_regex(plain, _COMMON_SIGNS, " ")
@@ -132,7 +138,8 @@ def _words(texts: pa.ChunkedArray, key: str, most: int) -> Words:
     return Words(known[codes[keep]], np.concatenate(([0], np.cumsum(kept))))
 
 
-def _joined(parts: Sequence[Words]) -> Words:
+def joined_words(parts: Sequence[Words]) -> Words:
+    """Chunks put together, in their order."""
     lengths = [np.diff(part.starts) for part in parts]
     words = np.concatenate([part.words for part in parts] or [np.empty(0, np.uint32)])
     return Words(words, np.concatenate(([0], np.cumsum(np.concatenate(lengths)))))
