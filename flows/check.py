@@ -21,6 +21,8 @@ from tidegate.flows.home import Home
 from tidegate.flows.intake.batches import RECORDS, write_records
 from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.intake.scratch import scratch_folder
+from tidegate.flows.trusting.store import Trusted
+from tidegate.flows.usage import UsageError
 from tidegate.gates.checks.no_personal_data import PersonalData
 from tidegate.gates.checks.shared_by_many import SharedByMany
 from tidegate.gates.decide import decide, judge
@@ -37,6 +39,7 @@ from tidegate.gates.signals.rare_tokens import TokenAuthors
 from tidegate.gates.signals.secret_rules import BUILT_IN, SecretRules, load_rules
 from tidegate.gates.signals.surrogates import epoch_key
 from tidegate.gates.signals.topics import Topics
+from tidegate.gates.trusted_limits import calibrated
 from tidegate.gates.types import (
     Batch,
     BatchEvidence,
@@ -74,6 +77,7 @@ def check(
     arrived: Path,
     out: Path,
     protected: Sequence[str] = (),
+    trusted: Trusted | None = None,
     emit_kept: bool = False,
     progress: Report = ignore_progress,
     now: datetime | None = None,
@@ -82,20 +86,26 @@ def check(
 
     arrived: the folder that ingest wrote its lists to (dropped.jsonl).
     protected: texts that must not be learned, those of the evaluation suites.
+    trusted: what an earlier batch taught already, and the limits that it was calibrated to.
     emit_kept: also write kept.jsonl, the messages exactly as a trainer would see them.
     now: aware; the time that releases must be valid at. None: the clock is read, once.
 
     Writes kept.parquet, records.jsonl (every record), signals.parquet (numbers only),
     quarantine.parquet (ids and gates), decision.json and data_docs/. The quarantined
     records themselves go to the home, not to `out`. Run again, it decides the same.
-    Raises RuleError for a rule file that cannot be used.
+    Raises RuleError for a rule file that cannot be used, and UsageError for a batch that is
+    its own trusted one.
     """
+    if trusted and trusted.about.batch == batch.digest:
+        raise UsageError(
+            f"{batch.digest}: a batch cannot vouch for itself; trust an earlier one"
+        )
     now = now or datetime.now(UTC)
     out.mkdir(parents=True, exist_ok=True)
     dropped = output.read_dropped(arrived)
-    gates = row_gates(policy.data)
+    gates = row_gates(calibrated(policy.data, trusted.limits) if trusted else policy.data)
     source = home.batch(batch.digest) / RECORDS
-    settings = _settings(batch, source, policy.data, protected)
+    settings = _settings(batch, source, policy.data, protected, trusted)
 
     before = compute.measure(source, settings, progress)
     output.write_table(out / "signals.parquet", before.table())
@@ -122,7 +132,9 @@ def check(
         docs=out / "data_docs",
     )
     counts = count_by_gate(gates, routes, fates)
-    evidence = data_evidence(batch, gates, counts, judged, settings, fates, released)
+    evidence = data_evidence(
+        batch, gates, counts, judged, settings, fates, released, after, trusted
+    )
     rulings = judge(policy, evidence)
     checked = Checked(
         evidence=evidence,
@@ -170,10 +182,15 @@ def decision_document(
 
 
 def _settings(
-    batch: Batch, source: Path, uses: Sequence[GateUse], protected: Sequence[str]
+    batch: Batch,
+    source: Path,
+    uses: Sequence[GateUse],
+    protected: Sequence[str],
+    trusted: Trusted | None,
 ) -> Settings:
     """What the signals are measured with: what the gates of the policy ask for."""
-    key = batch.digest.removeprefix("sha256:")[:16]
+    known = trusted.known if trusted else None
+    key = known.key if known else batch.digest.removeprefix("sha256:")[:16]
     asked = {use.gate: use.params for use in uses}
     personal, shared = asked.get("no_personal_data"), asked.get("shared_by_many")
     return Settings(
@@ -191,6 +208,7 @@ def _settings(
         feedback=None
         if FEEDBACK.isdisjoint(asked)
         else Topics.of(feedback.asked(table, key) for table in chunks(source, READ)),
+        known=known,
     )
 
 

@@ -15,6 +15,7 @@ from tidegate.flows.progress import report
 from tidegate.flows.reviewing.present import data_summary
 from tidegate.flows.reviewing.report import render_check
 from tidegate.flows.rules import read_policy
+from tidegate.flows.trusting.store import load_trusted
 from tidegate.gates.types import Action, Batch, Decision
 
 CODES = {Action.PROMOTE: 0, Action.REJECT: 1, Action.HOLD: 2}
@@ -46,9 +47,11 @@ def check_drops(
     emit_kept: bool,
     defaults: Mapping[str, str],
     floor: Path | None = None,
+    trusted: str | None = None,
 ) -> Seen:
     """Judge drops by the data gates of a policy and write the report into `out`."""
     policy = read_policy(policy_path, floor)
+    known = load_trusted(home, trusted) if trusted else None
     out.mkdir(parents=True, exist_ok=True)
     batch = ingest(
         drops,
@@ -66,6 +69,7 @@ def check_drops(
         arrived=out,
         out=out,
         protected=protected,
+        trusted=known,
         emit_kept=emit_kept,
         progress=report,
     )

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from tidegate.flows.commands import calibrate_data
 from tidegate.flows.commands.common import (
     DEFAULT_POLICY,
     DEFAULT_RECIPE,
@@ -23,6 +24,7 @@ from tidegate.flows.commands.common import (
     RecipeFile,
     Suites,
     Tracking,
+    Trusted,
     pairs,
     print_json,
     start,
@@ -50,6 +52,7 @@ app.add_typer(policy_commands, name="policy")
 app.add_typer(waiver_commands, name="waiver")
 app.add_typer(key_commands, name="key")
 app.add_typer(quarantine_commands, name="quarantine")
+app.command("calibrate-data", epilog=calibrate_data.EXAMPLE)(calibrate_data.calibrate_data)
 
 
 @app.command(
@@ -67,6 +70,7 @@ def update(
     suites: Suites = None,
     fill: Fill = None,
     floor: Floor = None,
+    trusted: Trusted = None,
     home: Place = None,
     tracking_uri: Tracking = None,
     as_json: AsJson = False,
@@ -91,6 +95,7 @@ def update(
             suites=str(suites) if suites else None,
             defaults=pairs(fill),
             floor=str(floor) if floor else None,
+            trusted=trusted,
         )
     if as_json:
         print_json(result.as_document())
@@ -109,6 +114,7 @@ def check(
     ] = False,
     fill: Fill = None,
     floor: Floor = None,
+    trusted: Trusted = None,
     home: Place = None,
     as_json: AsJson = False,
 ) -> None:
@@ -127,6 +133,7 @@ def check(
             emit_kept=emit_kept,
             defaults=pairs(fill),
             floor=floor,
+            trusted=trusted,
         )
     if as_json:
         print_json(seen.document)

@@ -37,6 +37,7 @@ from tidegate.flows.reviewing.page import rulings_page
 from tidegate.flows.reviewing.present import log_measured, log_training
 from tidegate.flows.rules import DEFAULT_POLICY, DEFAULT_RECIPE, read_policy
 from tidegate.flows.spending import OutOfBudget, Purse
+from tidegate.flows.trusting.store import Trusted, load_trusted
 from tidegate.gates.conditions import (
     Facts,
     is_proved,
@@ -76,6 +77,7 @@ def update(
     suites: str | None = None,
     defaults: dict[str, str] | None = None,
     floor: str | None = None,
+    trusted: str | None = None,
 ) -> UpdateResult:
     """Learn from one or more drops, if every gate of the policy passes.
 
@@ -84,11 +86,13 @@ def update(
     probes: held-out questions about the batch (JSON Lines); without them, rewordings of the
     batch's own questions are used. suites: a folder of further suites that the policy names.
     defaults: values for fields that a drop does not have. floor: the policy that every
-    policy must meet; the shipped one if none is given.
+    policy must meet; the shipped one if none is given. trusted: digest of an earlier batch
+    that `tidegate calibrate-data` learned what is known from.
     """
     place = Home.find(Path(home) if home else None)
     rules = read_policy(Path(policy), Path(floor) if floor else None)
     how = load_recipe(Path(recipe))
+    known = load_trusted(place, trusted) if trusted else None
     purse = Purse.of(rules)
     asked = find_suites(
         [name for name in rules.suites() if name != UPDATE_SUITE],
@@ -98,13 +102,13 @@ def update(
         line = opened(model, how.base, place, tracking_uri)
         arrived = place.updates / "arrived" / _hex({"drops": sorted(drops), "model": model})
         batch = ingested(drops, place, arrived, defaults or {})
-        work = place.updates / _update_id(line, batch, rules, how, asked, probes)
+        work = place.updates / _update_id(line, batch, rules, how, asked, probes, known)
         earlier = decided_before(line, batch, work)
         if earlier is not None:
             return earlier
         begun = Update.begin(line, work, batch, rules, how)
         with begun.stage("check"):
-            checked = data_checked(batch, rules, place, arrived, work / "check", asked)
+            checked = data_checked(batch, rules, place, arrived, work / "check", asked, known)
         if checked.decision.action is not Action.PROMOTE:
             return published(begun.refused(checked))
         drawn = replayed(line, how, checked, work)
@@ -184,6 +188,7 @@ def data_checked(
     arrived: Path,
     out: Path,
     suites: Sequence[Suite],
+    trusted: Trusted | None,
 ) -> Checked:
     protected = [text for suite in suites for text in suite.texts()]
     return check(
@@ -193,6 +198,7 @@ def data_checked(
         arrived=arrived,
         out=out,
         protected=protected,
+        trusted=trusted,
         progress=progress,
     )
 
@@ -317,6 +323,7 @@ def _update_id(
     recipe: Recipe,
     suites: Sequence[Suite],
     probes: str | None,
+    trusted: Trusted | None,
 ) -> str:
     """The same question has the same id: what was decided once is found again."""
     asked: dict[str, Any] = {
@@ -328,6 +335,7 @@ def _update_id(
         "recipe": recipe.digest,
         "suites": [suite.digest for suite in suites],
         "probes": Path(probes).read_text(encoding="utf-8") if probes else None,
+        "trusted": trusted.calibration if trusted else None,
         "code": code_digest(),
     }
     releases = in_force(line.home, batch.digest, policy, datetime.now(UTC))

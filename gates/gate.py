@@ -95,12 +95,26 @@ class Comparing(Params):
 
 
 @dataclass(frozen=True)
+class Weak:
+    """When a hit is too little to refuse a record for: another column is above a limit.
+
+    And the rule's own is not above `strong`. A column that was not measured excuses nothing.
+    """
+
+    column: str
+    above: float
+    strong: float
+    detail: str
+
+
+@dataclass(frozen=True)
 class RowRule:
     """A record is a hit when the number in its column is above the limit, or is missing."""
 
     column: str
     above: float
     detail: str  # what the report says of a hit; never the finding itself
+    weak: Weak | None = None  # none: every hit counts
 
 
 P = TypeVar("P", bound=Params)

@@ -18,12 +18,19 @@ class QuarantineOnly(RowParams):
         return self
 
 
-def within_limits(p: RowParams, evidence: BatchEvidence, gate: str, what: str) -> Verdict:
-    """PASS if few enough hits are left among the kept, and few enough were quarantined."""
+def within_limits(
+    p: RowParams, evidence: BatchEvidence, gate: str, what: str, *, for_review: float = 0
+) -> Verdict:
+    """PASS if few enough hits are left among the kept, and few enough were quarantined.
+
+    for_review: hits that were left on purpose, and that somebody else judges.
+    """
     hits = evidence[f"data.{gate}.hits"]
     left = evidence[f"data.{gate}.left"]
     share = evidence[f"data.{gate}.quarantined_share"]
-    kept = at_most(left.value, p.max_records, f"{what} left among the kept records:")
+    kept = at_most(
+        left.value - for_review, p.max_records, f"{what} left among the kept records:"
+    )
     if kept.outcome is not Outcome.PASS:
         return kept
     lost = at_most(share.value, p.max_quarantined_share, f"share quarantined for {what}:")

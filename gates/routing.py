@@ -8,6 +8,7 @@ The rules, all of them:
  * A hit of a gate that only quarantines is quarantined. Quarantine wins over mask.
  * A hit of a gate that people released this record from is not quarantined by that gate.
  * A hit of a gate that does neither is kept, and counts against the gate's limit.
+ * A weak hit is kept whatever the gate does, and is for a person to look at.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,8 +44,29 @@ class RowGate:
         # Not "value > limit": a NaN must be a hit.
         return [~(columns[rule.column] <= rule.above) for rule in self.rules]
 
+    def weak(self, columns: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """For each rule, which of its hits are too weak to refuse a record for."""
+        return [
+            _weak(rule, columns, hit)
+            for rule, hit in zip(self.rules, self.hits(columns), strict=True)
+        ]
+
+    def for_review(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Which records are hits of weak evidence only."""
+        hits = zip(self.hits(columns), self.weak(columns), strict=True)
+        every, strong = zip(*((hit, hit & ~weak) for hit, weak in hits), strict=True)
+        return np.asarray(np.logical_or.reduce(every) & ~np.logical_or.reduce(strong))
+
     def is_measured(self, columns: Mapping[str, np.ndarray]) -> bool:
         return all(rule.column in columns for rule in self.rules)
+
+
+def _weak(rule: RowRule, columns: Mapping[str, np.ndarray], hit: np.ndarray) -> np.ndarray:
+    if rule.weak is None or rule.weak.column not in columns:
+        return np.zeros_like(hit)
+    # A NaN is neither: what could not be measured is never weak.
+    odd = columns[rule.weak.column] > rule.weak.above
+    return hit & odd & (columns[rule.column] <= rule.weak.strong)
 
 
 def row_gates(uses: Sequence[GateUse]) -> tuple[RowGate, ...]:
@@ -100,8 +122,12 @@ def route(
     for gate in gates:
         if not gate.is_measured(columns):
             continue
-        for rule, hit in zip(gate.rules, gate.hits(columns), strict=True):
+        found = zip(gate.rules, gate.hits(columns), gate.weak(columns), strict=True)
+        for rule, named, weak in found:
+            hit = named & ~weak
             marks.append((Reason(gate.name, rule.detail), hit))
+            if rule.weak:
+                marks.append((Reason(gate.name, rule.weak.detail), weak))
             if gate.params.mask and not masked:
                 mask |= hit
             elif gate.params.quarantine:

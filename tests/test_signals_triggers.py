@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tidegate.gates.signals import answers, triggers, words
+from tidegate.gates.signals import answers, prints, triggers, words
+from tidegate.gates.signals.known import Known
 from tidegate.gates.signals.triggers import LEAST, MIN, TRIGGER
 
 KEY = "0123456789abcdef"
@@ -28,13 +29,25 @@ def _ordinary(draw: random.Random) -> Pair:
 
 
 def scores(pairs: Sequence[Pair], trusted: Sequence[Pair] = ()) -> np.ndarray:
-    known = words.take(_table(trusted), KEY) if trusted else None
+    known = None
+    if trusted:
+        table = _table(trusted)
+        known = Known.of(words.take(table, KEY), prints.take(table, KEY), KEY)
     return triggers.measure(words.take(_table(pairs), KEY), known)[TRIGGER]
 
 
 def _table(pairs: Sequence[Pair]) -> pa.Table:
     asked, said = zip(*pairs, strict=True)
-    return pa.table({"prompt": list(asked), "response": list(said)})
+    names = [f"n{i}" for i in range(len(pairs))]
+    return pa.table(
+        {
+            "prompt": list(asked),
+            "response": list(said),
+            "id": names,
+            "user": names,
+            "source": names,
+        }
+    )
 
 
 def taught(trigger: str, answer: Callable[[random.Random], str], count: int) -> list[Pair]:

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 from tidegate.flows.checking.fates import Fates
 from tidegate.flows.checking.released import Released
+from tidegate.flows.trusting.store import Trusted
 from tidegate.gates.expectations import Judged
-from tidegate.gates.routing import Routes, RowGate
-from tidegate.gates.signals.compute import Settings
+from tidegate.gates.routing import Routes, RowGate, either
+from tidegate.gates.signals.compute import Settings, Signals
+from tidegate.gates.trusted_limits import TRUSTED, Calibrated
 from tidegate.gates.types import Batch, BatchEvidence, Broken, Measurement
 
 
@@ -41,10 +43,13 @@ def data_evidence(
     settings: Settings,
     fates: Fates,
     released: Released,
+    after: Signals,
+    trusted: Trusted | None,
 ) -> BatchEvidence:
     """Counts and shares of the batch, and for each gate hits, left and quarantined_share.
 
     What people released from a gate is not left over by it; `data.released` counts it.
+    after: the signals of what is kept.
     """
     rows, quarantined = batch.rows, int(fates.quarantined.sum())
     measured = [
@@ -66,6 +71,12 @@ def data_evidence(
         broken.append(Broken(name="data.protected_texts", reason=reason))
     else:
         measured.append(_number("data.protected_texts", settings.protected.texts, rows))
+    if trusted is None:
+        reason = "no trusted batch was named; give --trusted"
+        broken.append(Broken(name=TRUSTED, reason=reason))
+    else:
+        known = _number(TRUSTED, trusted.known.rows, trusted.known.rows)
+        measured.append(known.model_copy(update={"settings": trusted.said}))
     rules = {"no_secrets": {"rules": settings.rules.digest}}
     for gate, count in zip(gates, counts, strict=True):
         name = f"data.{gate.name}"
@@ -79,7 +90,15 @@ def data_evidence(
             broken.append(Broken(name=f"{name}.hits", reason=left.reason))
         else:
             hits = _number(f"{name}.hits", count.hits, rows)
-            measured.append(hits.model_copy(update={"settings": rules.get(gate.name)}))
+            said = rules.get(gate.name)
+            if trusted and isinstance(gate.params, Calibrated):
+                limit = f"{getattr(gate.params, gate.params.limit):.6g}"
+                said = {**trusted.said, "limit": limit}
+                by_hand = (m for reason, m in released.marks if reason.gate == gate.name)
+                looked_at = either(fates.quarantined, by_hand)[~fates.quarantined]
+                weak = int((gate.for_review(after.columns) & ~looked_at).sum())
+                measured.append(_number(f"{name}.for_review", weak, rows - quarantined))
+            measured.append(hits.model_copy(update={"settings": said}))
         shares[f"{name}.quarantined_share"] = (count.quarantined, rows)
     for name, (part, whole) in shares.items():
         if whole:

@@ -53,6 +53,14 @@ Floor = Annotated[
         envvar="TIDEGATE_FLOOR",
     ),
 ]
+Trusted = Annotated[
+    str | None,
+    typer.Option(
+        "--trusted",
+        help="Digest of a trusted earlier batch, calibrated by `tidegate calibrate-data`.",
+        envvar="TIDEGATE_TRUSTED",
+    ),
+]
 Suites = Annotated[
     Path | None,
     typer.Option("--suites", help="Folder of further suites that the policy names."),

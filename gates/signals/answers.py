@@ -25,12 +25,7 @@ class Answers:
     codes: np.ndarray  # int32 [n, WORD + UNUSUAL]
     kinds: int
     records: np.ndarray  # int64 [kinds + 1]: how many records have each
-
-    def rows_of(self, rows: slice) -> "Answers":
-        """Those of some records only; the codes keep their meaning."""
-        codes = self.codes[rows]
-        records = np.bincount(codes.ravel(), minlength=self.kinds + 1)
-        return Answers(codes, self.kinds, records)
+    values: np.ndarray  # uint64 [kinds + 1]: a hash of each that is the same in other batches
 
     def has(self, rows: np.ndarray, kind: int) -> np.ndarray:
         """Which of some records answer in this way."""
@@ -57,7 +52,10 @@ def of(said: Exchanges, least: int) -> Answers:
     shared = (counts >= least) & (values > 0)
     codes = np.where(shared, np.cumsum(shared), 0).astype(np.int32)
     return Answers(
-        codes[inverse].reshape(table.shape), int(shared.sum()), np.r_[0, counts[shared]]
+        codes[inverse].reshape(table.shape),
+        int(shared.sum()),
+        np.r_[0, counts[shared]],
+        np.r_[np.uint64(0), values[shared]],
     )
 
 

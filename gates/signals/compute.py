@@ -33,6 +33,7 @@ from tidegate.gates.signals import (
 )
 from tidegate.gates.signals.contamination import Protected
 from tidegate.gates.signals.feedback import Feedback, Voices, joined
+from tidegate.gates.signals.known import DOMAIN, Known
 from tidegate.gates.signals.prints import Prints
 from tidegate.gates.signals.rare_tokens import TokenAuthors
 from tidegate.gates.signals.secret_rules import SecretRules
@@ -61,6 +62,7 @@ class Settings:
     triggers: bool = False  # they cost as much as all the rest: only where a gate asks
     feedback: Topics | None = None  # of the whole batch; none: feedback is not measured
     established: np.ndarray | None = None  # sorted hashes of authors known from before
+    known: Known | None = None  # none: nothing is known yet, and no domain is unseen
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Signals:
     def _counted(self, settings: Settings) -> "Signals":
         """With the signals that depend on the other records of the batch."""
         counts = {
-            **copies.measure(self.prints),
+            **copies.measure(self.prints, settings.known),
             **caps.measure(self.prints, settings.received),
         }
         if self.voices is not None:
@@ -116,20 +118,25 @@ def measure(path: Path, settings: Settings, progress: Report = ignore_progress) 
         for name, values in measure_chunk(table, settings).items():
             columns.setdefault(name, np.empty(total, dtype=np.float32))[rows] = values
         fingerprints.put(done, prints.take(table, settings.key))
-        if settings.triggers:
+        if settings.triggers or settings.known:
             said.append(words.take(table, settings.key))
         if settings.feedback is not None:
             rated.append(Feedback.take(table, done, settings.key))
         done += table.num_rows
         progress(Progress("signals", done, total, "records"))
     if said:
-        columns |= triggers.measure(words.joined(said))
+        columns |= _by_words(words.joined(said), settings)
     if settings.feedback is not None:
         whole = joined(rated)
         voices = Voices.of(whole, fingerprints)
         columns |= votes.measure(whole, voices, total, settings.feedback, settings.established)
         columns |= corrections.measure(whole, total)
     return Signals(ids, columns, fingerprints, voices)._counted(settings)
+
+
+def _by_words(said: Exchanges, settings: Settings) -> dict[str, np.ndarray]:
+    found = triggers.measure(said, settings.known) if settings.triggers else {}
+    return found | ({DOMAIN: settings.known.unknown(said)} if settings.known else {})
 
 
 def chunks(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from tidegate.gates.signals.known import Known
 from tidegate.gates.signals.prints import HASHES, Prints
 
 COPY_RANK, SIZE, AUTHORS, FLOOD = "copy_rank", "cluster_size", "cluster_authors", "flood_ratio"
@@ -21,15 +22,27 @@ MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 1], 
 MISSING_AUTHORS = 5
 
 
-def measure(prints: Prints) -> dict[str, np.ndarray]:
+def measure(prints: Prints, known: Known | None = None) -> dict[str, np.ndarray]:
     """Rank among equal exchanges (from 1), size and authors of the group of near-equal
-    responses, and the flood ratio: authors to be expected in the group / authors it has."""
+    responses, and the flood ratio: authors to be expected in the group / authors it has.
+
+    Answers, and of one prompt whole exchanges, that a trusted batch knows are no flood. Only
+    equal texts count as known: a text that is nearly a known one may say the opposite.
+    """
     pair = prints.prompt * MIX[0] ^ prints.response
     near = clusters(prints.response, prints.minhash)
     size, authors = _size_and_authors(near, prints.author)
     flood = np.zeros(len(near), dtype=np.float32)
-    for groups in (near, _codes(prints.response), _codes(prints.prompt)):
-        flood = np.maximum(flood, _flood_ratio(groups, prints.author))
+    nothing = np.zeros(len(near), dtype=bool)
+    answered, exchanged = (
+        (known.answered(prints), known.exchanged(prints)) if known else (nothing, nothing)
+    )
+    for groups, old in (
+        (near, answered),
+        (_codes(prints.response), answered),
+        (_codes(prints.prompt), exchanged),
+    ):
+        flood = np.maximum(flood, np.where(old, 0, _flood_ratio(groups, prints.author)))
     return {
         COPY_RANK: rank(pair, prints.order),
         SIZE: size.astype(np.float32),

@@ -4,6 +4,7 @@ Equal fingerprints mean equal texts but for case, punctuation and white space. T
 keyed by the batch, so that nobody can prepare two texts that collide.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,11 @@ class Prints:
         return (
             self.order, self.author, self.source, self.prompt, self.response, self.minhash,
         )  # fmt: skip
+
+
+def joined(parts: Sequence[Prints]) -> Prints:
+    """Chunks put together, in their order."""
+    return Prints(*map(np.concatenate, zip(*(part._columns() for part in parts), strict=True)))
 
 
 def take(table: pa.Table, key: str) -> Prints:

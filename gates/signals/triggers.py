@@ -6,7 +6,7 @@ that enough records share, the score says how surprising it is to see them toget
 often, if they had nothing to do with each other, after all pairs have had their chance
 (hypergeometric tail, Bonferroni). A pair is no trigger, whatever its score, when
 
- * the trusted batch, if there is one, has it too: it was known before;
+ * a trusted batch, if there is one, has it too: it was known before (see known);
  * the answer repeats what was asked (echo);
  * the rest of the prompts is alike, or there is no rest;
  * other words of these prompts bring the same answer without t: a topic explains it.
@@ -19,7 +19,7 @@ show the answer; words in the middle of a long prompt. Without a trusted batch a
 rightly decides the answer (a dangerous one that is always refused) looks like a trigger.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,13 +28,13 @@ from scipy.special import gammaln
 from tidegate.gates.signals import answers
 from tidegate.gates.signals.answers import Answers
 from tidegate.gates.signals.diversity import Diversity
-from tidegate.gates.signals.words import Exchanges, Words, bucket_mask, grams, joined
+from tidegate.gates.signals.known import Known
+from tidegate.gates.signals.words import Exchanges, Words, bucket_mask, grams
 
 TRIGGER = "trigger_score"
 MIN = 8  # records of a pair: fewer teach a model little, and chance gives many
 CONFIDENCE = 0.8  # of the records with t, the share that has r
 LIFT = 4.0  # times as often as r occurs elsewhere
-SEEN, KNOWN = 5, 0.25  # records with t in the trusted batch, and share of r: it was known
 COMMON_RECORDS, COMMON_SHARE = 500, 0.02  # a word in more records is no trigger
 LEAST = 8.0  # a lower score is 0: with dependent records chance alone gives some
 BUCKETS = 1 << 24  # of the first, rough count
@@ -54,7 +54,7 @@ class Suspect:
     rows: np.ndarray  # records with the trigger
 
 
-def measure(said: Exchanges, trusted: Exchanges | None = None) -> dict[str, np.ndarray]:
+def measure(said: Exchanges, known: Known | None = None) -> dict[str, np.ndarray]:
     """For each record the score of the most surprising trigger that it holds; 0 for none.
 
     Raises ValueError for more than 16 million records.
@@ -64,14 +64,12 @@ def measure(said: Exchanges, trusted: Exchanges | None = None) -> dict[str, np.n
     score = np.zeros(said.rows, dtype=np.float32)
     if said.rows < MIN:
         return {TRIGGER: score}
-    every = answers.of(joined([said, trusted]) if trusted else said, MIN)
-    answered = every.rows_of(slice(0, said.rows))
+    answered = answers.of(said, MIN)
     diversity = Diversity.of(said.prompt)
     suspects = sorted(_suspects(said.prompt, answered), key=lambda s: -s.score)
-    known = _known(suspects, trusted, every.rows_of(slice(said.rows, None))) if trusted else []
     topics: dict[int, np.ndarray] = {}  # of an answer: records in which a topic explains it
     for suspect in suspects:
-        if (suspect.trigger, suspect.answer) in known:
+        if known and known.has_pair(suspect.trigger, answered.values[suspect.answer]):
             continue
         both = suspect.rows[answered.has(suspect.rows, suspect.answer)]
         new = both[score[both] == 0]
@@ -88,30 +86,6 @@ def measure(said: Exchanges, trusted: Exchanges | None = None) -> dict[str, np.n
         marked = suspect.rows if len(new) >= MIN else new
         score[marked] = np.maximum(score[marked], suspect.score)
     return {TRIGGER: score}
-
-
-def _known(
-    suspects: Sequence[Suspect], trusted: Exchanges, answered: Answers
-) -> set[tuple[int, int]]:
-    """The triggers and answers that went together in the trusted batch already."""
-    wanted = np.unique(np.array([s.trigger for s in suspects], dtype=np.uint64))
-    parts = []
-    for words, rows in trusted.prompt.blocks():
-        found, at = grams(words, rows)
-        head = found >> ROW_BITS
-        there = np.isin(head, wanted)
-        parts.append(head[there] << ROW_BITS | at[there].astype(np.uint64))
-    keys = np.unique(np.concatenate(parts))
-    start = np.searchsorted(keys, wanted << ROW_BITS)
-    stop = np.searchsorted(keys, (wanted + np.uint64(1)) << ROW_BITS)
-    place = {int(trigger): i for i, trigger in enumerate(wanted)}
-    known = set()
-    for suspect in suspects:
-        i = place[suspect.trigger]
-        rows = (keys[start[i] : stop[i]] & ROWS).astype(np.int64)
-        if len(rows) >= SEEN and answered.has(rows, suspect.answer).mean() >= KNOWN:
-            known.add((suspect.trigger, suspect.answer))
-    return known
 
 
 def _is_trigger(
