@@ -7,6 +7,7 @@ see it. A batch that they refuse is not trusted; a person who looked at it may s
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,14 +75,15 @@ def calibrate(
         )
     progress(Progress("splitting the trusted batch", 0, seeds, "seeds"))
     found, usual = nulls.of(said, marks, key, range(seeds), rate)
-    known = Known.of(said, marks, key)
+    usual = max(usual, 1 / said.rows)  # a batch that knows all its words knows no others
+    known = replace(Known.of(said, marks, key), usual=usual)
     data = sketches(known)
     about = DataCalibration(
         batch=batch.digest,
         policy=policy.digest,
         learned_from="reviewed" if reviewed else "kept",
         rows=said.rows,
-        usual=max(usual, 1 / said.rows),  # a batch that knows all its words knows no others
+        usual=usual,
         seeds=tuple(range(seeds)),
         rate=rate,
         limits={name: Limit(**null._asdict()) for name, null in found.items()},

@@ -45,7 +45,7 @@ class Known:
     answer_rows: np.ndarray  # int64, records of each
     exchanges: np.ndarray  # uint64
     exchange_rows: np.ndarray  # int64
-    usual: float = 1.0  # share of unknown words that 99 % of its own records stay within
+    usual: float = 1.0  # share of unknown words that nulls.USUAL of its own records stay within
 
     @classmethod
     def of(cls, said: Exchanges, prints: Prints, key: str) -> Self:
