@@ -110,7 +110,7 @@ def weak(strong: float) -> str:
 def test_weak_evidence_of_an_unseen_domain_is_held_and_not_eaten(
     shop: tuple[Path, Trusted], words: list[str], strong: float, gone: int, outcome: str
 ) -> None:
-    rows = [*WEEK, *marked(chats(20, 2000, words), "zorblat")]
+    rows = [*WEEK, *marked(chats(20, 2000, words), "zorblat", " ".join(words[:6]))]
     folder, known = shop
     checked, fates = judged(folder, rows, known, weak(strong))
     assert lost(fates, 2000) == gone

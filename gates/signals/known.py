@@ -8,8 +8,9 @@ All are 64-bit hashes keyed by a secret of the home. What fewer than AUTHORS aut
 common is not in any of them: it could be one person's name, and one account alone cannot
 make anything known.
 
-Cannot see: meaning. A word that is known in one sense is known in all; who wrote so much of
-the trusted batch that he is AUTHORS of its authors decides what is known.
+Cannot see: meaning. A word that is known in one sense is known in all, so a new question
+with a usual answer, such as a refusal, seems less new; who wrote so much of the trusted batch
+that he is AUTHORS of its authors decides what is known.
 """
 
 from collections.abc import Iterator
