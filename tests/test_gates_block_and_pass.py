@@ -6,6 +6,7 @@ import pytest
 
 from tests.checking import chat, checked, plain
 from tests.test_decide_properties import SUBJECT, evidence, policy
+from tests.trusting import DOMAIN, GARDEN, GATES, SHOP, chats, judged, ruling, trust
 from tests.voting import brigade, corrected, honest, promoted, varied
 from tidegate.gates.decide import judge
 from tidegate.gates.types import CandidateEvidence, Outcome
@@ -88,3 +89,13 @@ def test_what_one_hand_writes_into_many_answers_is_not_learned(
     data = "  - {gate: varied_corrections, quarantine: true, max_quarantined_share: 1, why: t}"
     _, _, left = checked(tmp_path, [*plain(30), *corrected(texts)], data)
     assert sum(name.startswith("r6") for name in left) == kept
+
+
+@pytest.mark.parametrize(("words", "outcome"), [(GARDEN, "fail"), (SHOP, "pass")])
+def test_a_domain_that_the_trusted_batch_lacks_waits_for_a_person(
+    tmp_path: Path, words: list[str], outcome: str
+) -> None:
+    known = trust(tmp_path, chats(150, 0))
+    rows = [*chats(80, 1000), *chats(20, 2000, words)]
+    checked, _ = judged(tmp_path, rows, known, GATES % "" + DOMAIN % 0.05)
+    assert ruling(checked, "known_domain")[0] == outcome
