@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from tidegate.flows.home import Home
-from tidegate.flows.intake.batches import sync_folder
+from tidegate.flows.intake.home_key import sync_folder
 from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.usage import UsageError
 from tidegate.gates.digest import canonical, digest_bytes, digest_json
