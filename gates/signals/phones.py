@@ -44,8 +44,8 @@ _CUE = re.compile(
 _NOT_A_PHONE = re.compile(
     rb"(?:[$#]|\b(?:usd|eur|gbp|isbn|issn|isbn-1[03]|order|invoice|ticket|v|version|card|"
     rb"account|latitude|longitude|license|licence|doi|rfc|page|pp|sku|ean|upc|barcode|serial|"
-    rb"tracking|model|part|case|patent|reference|ref|timestamp|registration|build))"
-    rb"[ \t.:#]{0,3}(?:number|no|code|id|is)?[ \t.:#]{0,3}(?:is|was)?[ \t.:#]{0,3}$",
+    rb"tracking|model|part|id|mod|case|patent|reference|ref|timestamp|registration|build))"
+    rb"[ \t.:#=]{0,3}(?:number|no|code|id|is)?[ \t.:#=]{0,3}(?:is|was)?[ \t.:#]{0,3}$",
     re.IGNORECASE,
 )
 # A number that is counted or paid is no telephone number.
@@ -81,7 +81,11 @@ def _touches_a_word(text: bytes, start: int, end: int) -> bool:
     before = text[start - 1 : start]
     after = text[end : end + 1]
     return (
-        before.isalnum() or before in (b"_", b"$") or after.isalpha() or after in (b"_", b"%")
+        before.isalnum()
+        or (before == b"-" and text[start - 2 : start - 1].isalnum())
+        or before in (b"_", b"$")
+        or after.isalpha()
+        or after in (b"_", b"%")
     )
 
 
@@ -120,7 +124,9 @@ def _is_national(number: bytes, region: Region, text: bytes, start: int, end: in
         text[end : end + 16]
     ):
         return False
-    if text[start - 1 : start] in (b".", b"/", b"-", b"="):
+    if text[start - 1 : start] in (b".", b"/", b"-", b"=") or (
+        len(groups) == 2 and number.count(b".") == 1  # a decimal
+    ):
         return False
     if len(groups) == 1:
         return len(digits) >= 9 and bool(region.prefixed.search(digits))

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 from tidegate.gates.signals import personal_data
 from tidegate.gates.signals.secret_rules import load_rules
-from tidegate.gates.signals.text import as_ascii
 
 TYPES = {
     "CREDIT_CARD": "card",
@@ -125,7 +124,7 @@ def score(find: Finder, rows: Sequence[dict[str, Any]], kinds: set[str]) -> Scor
 def secret_finders() -> dict[str, Callable[[str], bool]]:
     rules = load_rules()
     finders: dict[str, Callable[[str], bool]] = {
-        "tidegate": lambda text: bool(rules.find(as_ascii(text)))
+        "tidegate": lambda text: bool(rules.find(text))
     }
     if importlib.util.find_spec("detect_secrets") is None:
         print("detect-secrets is not installed, so it is left out")
