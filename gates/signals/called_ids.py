@@ -31,10 +31,10 @@ _NAMES = as_ascii(
     r"|burgerservicenummer|rijksregister\w{0,7}|personnummer|personnr|fødselsnummer"
     r"|henkilötunnus|rodné[ _]číslo|személyi[ _]szám|isikukood|teudat zehut|kimlik|c[ée]dula"
     r"|(?:routing|account|bank account) ?(?:n\w{1,5}|#)|\bacct\b\.?|\ba/c\b|\bacc no\b\.?"
-    r"|\bbank account|, account|sort code|\bs/c\b|konto(?:nummer|nr)|vehicle identification"
+    r"|\b(?:bank )?account|sort code|\bs/c\b|konto(?:nummer|nr)|vehicle identification"
 ).decode()
 _LINK = (
-    r"(?:[ _-]?(?:number|nummer|numero|no\b\.?|num\b\.?|nr\b\.?|n[?.z]|id\b|card|code|#))?"
+    r"\.?(?:[ _-]?(?:number|nummer|numero|no\b\.?|num\b\.?|nr\b\.?|n[?.z]|id\b|card|code|#))?"
     r"(?: ?\([^)\n]{1,16}\))?(?:'s)?['\"]?\*{0,2}"
     r"(?:[ \t]{0,2}(?:is|was|ist|est|es|to|[:#=>|-]{1,2})){0,3}\*{0,2}[ \t]{0,2}['\"#(]{0,2}"
 )

@@ -67,6 +67,12 @@ _SPELLED = Regex(
     r'|"[^"@\n]{1,64}"@[a-z0-9.-]{4,100}|\b[a-z0-9._%+-]{1,64}@\[[0-9a-f.:]{7,45}\]',
     ignore_case=True,
 )
+# Behind a word for mail the name may be any: my email is ann at example.org.
+_MAILED = Regex(
+    r"\b(?:e-?mail|mail|courriel|correo|login)\w{0,6}\b\W{0,3}(?:is |me |us |to |at |adress |address ){0,2}"
+    rf"([a-z0-9._%+-]{{2,64}} at (?:{_LABEL}\.){{1,4}}[a-z]{{2,24}})\b",
+    ignore_case=True,
+)
 _SAYS_AT = re.compile(rb"\bat\b|&#64;|&commat;|[_-]at[_-]|arobase|arroba", re.IGNORECASE)
 # Between the digits of a card: nothing, blanks, a sign, or a sign among blanks.
 _CARD = Regex(r"\d(?:[ \t\n]{0,3}[-./_,:*]?[ \t]{0,3}\d){11,200}")
@@ -80,7 +86,7 @@ _IIN = re.compile(
     rb"4\d{12}(?:\d{3}){0,2}$|5[1-5]\d{14}$|2[2-7]\d{14}$|3[47]\d{13}$"
     rb"|3(?:0[0-5]|[689]\d)\d{11}$|6(?:011|4[4-9]|5|2)\d{11,16}$|35\d{14}$|(?:2131|1800)\d{11}$|220[0-4]\d{12,15}$|9792\d{12}$|8[12]\d{14,17}$|(?:5[06-8]|6\d)\d{10,17}$"
 )
-_IBAN = Regex(r"\b[A-Z]{2} ?\d{2}(?:[-./ \t\n]?[A-Z0-9]){11,30}", ignore_case=True)
+_IBAN = Regex(r"\b[A-Z]{2} ?\d[ -]?\d(?:[-./ \t]?[A-Z0-9]){11,30}", ignore_case=True)
 _IBAN_CUE = re.compile(rb"\biban\b", re.IGNORECASE)
 # Also defanged, as reports of attacks write it: 203[.]0[.]113[.]7.
 _IPV4 = Regex(r"\b\d{1,3}(?:(?:\.|\[\.\]|\(\.\)|\[dot\])\d{1,3}){3}\b")
@@ -151,6 +157,8 @@ def _emails(text: bytes) -> Iterator[Finding]:
         return
     for match in _SPELLED.finditer(text):
         yield Finding("email", match.start(), match.end())
+    for match in _MAILED.finditer(text):
+        yield Finding("email", match.start(1), match.end(1))
 
 
 def _cards(text: bytes) -> Iterator[Finding]:
@@ -164,17 +172,23 @@ def _cards(text: bytes) -> Iterator[Finding]:
         if not cued and _NOT_A_CARD.search(text[max(0, start - 40) : start]):
             continue
         groups = [g.span() for g in _CARD_GROUPS.finditer(match.group())]
-        for first, last in _windows(groups):
+        after = 0
+        for first, last in _windows(groups, match.group()):
             raw = match.group()[groups[first][0] : groups[last][1]]
-            if _is_card(raw, cued):
+            if first >= after and _is_card(raw, cued):
                 yield Finding("card", start + groups[first][0], start + groups[last][1])
-                break
+                after = last + 1
 
 
-def _windows(groups: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """First and last group of what may be one number: all of it, or without the short
-    numbers beside it (an expiry date, a security code), if it is grouped like a card."""
+def _windows(groups: list[tuple[int, int]], raw: bytes) -> Iterator[tuple[int, int]]:
+    """First and last group of what may be one number: all of it, or one line, or without the
+    short numbers beside it (an expiry date, a security code), if it is grouped like a card."""
     yield 0, len(groups) - 1
+    line = 0
+    for i in range(len(groups)):
+        if i + 1 == len(groups) or b"\n" in raw[groups[i][1] : groups[i + 1][0]]:
+            yield line, i
+            line = i + 1
     for first in range(len(groups)):
         if groups[first][1] - groups[first][0] not in (4, 12, 13, 14, 15, 16):
             continue
@@ -203,10 +217,7 @@ def _is_card(raw: bytes, cued: bool) -> bool:
 
 def _ibans(text: bytes) -> Iterator[Finding]:
     for match in _IBAN.finditer(text):
-        if (
-            text[match.start() + 2 : match.start() + 3] == b" "
-            and not match.group()[:2].isupper()
-        ):
+        if not match.group()[:4].isalnum() and not match.group()[:2].isupper():
             continue  # "is 41 ..."
         raw = match.group().upper()
         length = _IBAN_LENGTHS.get(raw[:2].decode())
