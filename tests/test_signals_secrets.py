@@ -73,13 +73,24 @@ CASES = {
     "password-told-first": "try " + "Vr7-kettle as the password",
     "user-and-password": "you can log in with ann / " + "Vr7kettle9",
     "pin-or-code": "my debit card PIN is " + "4071",
+    "email-and-password": "ann@example.org:" + "Vr7kettle9",
+    "key-behind-its-name": "algolia admin key: " + HEX[:32],
+    "key-in-a-query": "https://api.example.org/me?key=" + MIXED[:32],
+    "key-in-a-path": "https://mainnet.infura.io/v3/" + HEX[:32],
+    "encoded-private-key": "client-key-data: LS0tLS1CRUdJTi" + MIXED,
+    "raw-private-key": "my private key is 0x" + HEX,
+    "product-key": "license key " + "-".join(["A1B2C", "D3E4F", "G5H6J", "K7L8M"]),
+    "password-in-an-attribute": '<add key="Password" value="' + 'Vr7kettle9" />',
+    "framework-secret": "sb_secret_" + MIXED[:31],
 }
 PROSE = (
     "my password is {}", "Password: {}", "pw: {}", "user ann, pw {}", "my new passwort is {}",
     "contraseña: {}", "mot de passe : {}", "Mein Passwort lautet {}", "wifi key: {}",
     "the wifi password's {}", "I changed my password to {}", "my bank password, {}, fails",
     "It keeps rejecting my password ({})", "vpn pass -> {}", "root:{}", "DB_PASSWORD={}",
-    "<password>{}</password>", "I always use {} for all my passwords", "credentials: ann:{}",
+    "<password>{}</password>", "пароль: {}", "密码：{}", "비밀번호: {}",
+    "parola: {}", "Password:\n{}", "log in as ann with {}", "creds: ann/{}",
+    "use {} as password", "I always use {} for all my passwords", "credentials: ann:{}",
 )  # fmt: skip
 
 
@@ -134,6 +145,8 @@ def test_a_rule_finds_its_case(rule: object) -> None:
         "git checkout feature_2024_add-new-login-form-for-mobile-users-v2",
         "Order code: ABC-123-XYZ, coupon SAVE20, logged in at 10:30/11:45 today",
         "primary key: customer_order_line_item_id_2024",
+        "Модель: iPhone12Pro, цена: 89990",
+        "git clone git@github.com:acme/repo2024.git",
     ],
 )
 def test_talk_about_secrets_is_no_secret(text: str) -> None:
