@@ -79,7 +79,7 @@ CASES = {
     "key-in-a-path": "https://mainnet.infura.io/v3/" + HEX[:32],
     "encoded-private-key": "client-key-data: LS0tLS1CRUdJTi" + MIXED,
     "raw-private-key": "my private key is 0x" + HEX,
-    "product-key": "license key " + "-".join(["A1B2C", "D3E4F", "G5H6J", "K7L8M"]),
+    "product-key": "license key " + "A1B2C-D3E4F-" + "G5H6J-K7L8M",
     "password-in-an-attribute": '<add key="Password" value="' + 'Vr7kettle9" />',
     "framework-secret": "sb_secret_" + MIXED[:31],
 }
