@@ -21,7 +21,6 @@ from tidegate.gates.signals.secret_rules import SecretRules
 from tidegate.gates.signals.text import (
     JOINT,
     Finding,
-    as_ascii,
     fields,
     with_fields,
     without_overlaps,
@@ -106,7 +105,7 @@ class Masker:
             else []
         )
         if self.rules is not None:
-            found += self.rules.find(as_ascii(text))
+            found += self.rules.find(text)
         if self.authors is not None:
             found += _outside(without_overlaps(found), self.authors.find(text))
         return without_overlaps(found)

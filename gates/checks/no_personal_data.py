@@ -1,10 +1,11 @@
 """no_personal_data: what is learned holds no structured personal data.
 
 Sees: e-mail addresses, telephone numbers, payment cards, IBANs, public IP addresses, US
-social security numbers, crypto wallets, licence and id numbers, and postal addresses with a
-number in them. `locales` are the countries whose telephone numbers and ids are known by form
+social security numbers, crypto wallets, licence and id numbers, number plates, postal
+addresses with a number in them, dates that are called dates of birth, MAC addresses and
+coordinates. `locales` are the countries whose telephone numbers and ids are known by form
 alone; what the text itself calls a telephone or an id is seen without.
-Cannot see: names, dates of birth, anything spelled out in words, and ids of countries that
+Cannot see: names, anything spelled out in words, and ids of countries that
 have no rule. It cannot tell a shop's address or telephone from a person's.
 """
 
@@ -17,7 +18,10 @@ from tidegate.gates.record_limits import within_limits
 from tidegate.gates.tighter import FREE, MORE
 from tidegate.gates.types import BatchEvidence, Verdict
 
-Kind = Literal["email", "phone", "card", "iban", "ip", "ssn", "wallet", "id_number", "address"]
+Kind = Literal[
+    "email", "phone", "card", "iban", "ip", "ssn", "wallet", "id_number", "address",
+    "birth_date", "device", "coordinates",
+]  # fmt: skip
 Locale = Literal[
     "us", "gb", "ca", "ie", "au", "nz", "in", "sg", "za", "de", "at", "ch", "fr", "be", "nl",
     "es", "pt", "br", "mx", "it", "se", "no", "dk", "fi", "pl", "cz", "hu", "ro", "gr", "tr",
@@ -33,6 +37,9 @@ WORDS: dict[Kind, str] = {
     "wallet": "a crypto wallet",
     "id_number": "an id or licence number",
     "address": "a postal address",
+    "birth_date": "a date of birth",
+    "device": "a MAC address or IMEI",
+    "coordinates": "coordinates of a place",
 }
 
 

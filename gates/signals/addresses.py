@@ -37,7 +37,7 @@ _IS_SUFFIX = frozenset(_SUFFIX.encode().split(b"|"))
 _ENDINGS = tuple(
     _words(
         "strasse straße gasse platz allee straat laan gade vej gata gatan vägen veien vegen "
-        "katu tie stræde straede stræti straeti utca polku stigen gränd braut kuja baan weg "
+        "katu tie ring pad steeg haugen bakken svingen kroken torget bulevardi stræde straede stræti straeti utca polku stigen gränd braut kuja baan weg "
         "gracht kade singel dreef plein stieg brücke damm ufer graben markt str"
     )
     .encode()
@@ -47,7 +47,9 @@ _NOTHING_ELSE = frozenset(
     _words("strasse straße utca útja gatan vägen katu").encode().split(b"|")
 )
 _PREFIXES = (
-    "via viale vicolo piazza piazzale corso largo rua avenida av calle carrer paseo plaza "
+    "via viale vicolo piazza piazzale corso largo strada contrada borgo rotonda rua avenida av "
+    "calle carrer paseo plaza camino acceso glorieta ronda pasaje callejón privada retorno "
+    "andador circuito alameda rodovia vereda ladeira condomínio nám náměstí "
     "carretera camino travessa praça praca estrada rue bd boulevard allée impasse chemin quai "
     "cours ul ulica u al aleja aleje os osiedle rruga strada calea bulevardul ulitsa jalan "
     "jln λεωφόρος Λεωφόρος οδός"
@@ -71,13 +73,30 @@ _MILITARY = Regex(
     r"\b(?:(?:USNV|USNS|USS|USCGC) \w{2,20}\s{1,3})?[ADF]PO,? A[AEP] \d{5}\b", ignore_case=True
 )
 _NUMBER_STREET = Regex(
-    rf"\b{_HOUSE}[ \t]{{1,2}}"
+    rf"\b{_HOUSE},?[ \t]{{1,2}}"
     rf"(?:(?:{_NAME}|{_LINK}|\d{{1,4}}(?:st|nd|rd|th)?)[ \t]{{1,2}}){{1,5}}"
     rf"(?i:{_SUFFIX})\b"
 )
+# The other suffixes of the US Postal Service (Publication 28, C1) are everyday words.
+_USPS = (
+    "Inlet|Forts?|Fords?|Plains|Rapids?|Stream|Mills?|Shoals?|Shores?|Knolls?|Springs?|Hills?"
+    "|Bypass|Branch|Brooks?|Burgs?|Camp|Cape|Causeway|Common|Cove|Creek|Crest|Crossing|Cliffs?"
+    "|Dale|Dam|Divide|Estates?|Falls|Ferry|Fields?|Flats?|Forges?|Forks?|Garden|Gateway|Glens?"
+    "|Greens?|Groves|Harbors?|Haven|Hollow|Islands?|Isle|Junctions?|Keys?|Lakes?|Landing|Light"
+    "|Locks?|Lodge|Manors?|Meadows?|Mission|Motorway|Mountains?|Neck|Orchard|Oval|Overpass|Parks?"
+    "|Path|Pike|Pines?|Plain|Points?|Ports?|Prairie|Radial|Ranch|River|Rise|Skyway|Spurs?"
+    "|Station|Summit|Throughway|Trace|Track|Trafficway|Tunnel|Underpass|Unions?|Valleys?"
+    "|Viaduct|Views?|Villages?|Ville|Vista|Walks|Wells?|Arcade|Esplanade|Courts|Lees|Ganj|Zila"
+    "|Nagar|Chowk|Marg"
+)
+_NUMBER_USPS = Regex(
+    rf"(?:^|[^.\d$#/-])\b(\d{{1,5}}[A-Za-z]?,? (?:{_NAME} ){{1,2}}(?:{_USPS}))\b"
+)
+_YEAR = re.compile(rb"(?:1[5-9]|20)\d\d\b")
 # Without capitals only the plainest of words, and nothing that is counted before them.
 _LOWER_STREET = Regex(
-    r"\b(\d{1,5}[a-z]?) ((?:[a-z]{3,20} ){1,2})(?:street|road|avenue|boulevard|lane|drive)\b"
+    r"\b(\d{1,5}[a-z]?) ((?:[a-z]{3,20} ){1,2})(?:street|road|avenue|boulevard|lane|drive"
+    r"|ave|blvd|rd|crescent|terrace|parkway|highway)\b"
 )
 _COUNTED = re.compile(
     rb"\b(?:minutes?|hours?|miles?|km|years?|days?|lanes?|ways?|times|feet|meters?|metres?|yards?|"
@@ -96,7 +115,8 @@ _FORMED_POSTCODE = Regex(
     rf"|[A-Z][a-z]{{2,20}},? (?:{_STATE}),? \d{{4,5}}(?:-\d{{4}})?"
     r"|\d{5}-\d{3},? [A-Z][a-z]{2,20}|[A-Z]\w{2,20},? \d{4}-\d{3}"
     r"|[A-Z]\w{2,20},? \d{2}-\d{3}|\d{2}-\d{3} [A-Z][a-z]\w{1,20}"
-    r"|\d{4} (?:[A-RT-Z][A-Z]|S[BCE-RT-Z]),? [A-Z][a-z]{2,20})\b"
+    r"|(?:AB|BC|MB|N[BLSTU]|ON|PE|QC|SK|YT) [A-Z]\d[A-Z] ?\d[A-Z]\d"
+    r"|\d{4} ?(?:[A-RT-Z][A-Z]|S[BCE-RT-Z]),? [A-Z][a-z]{2,20})\b"
 )
 _BETWEEN = Regex(rf"\b\d{{3,6}}[ \t](?:{_NAME}[ \t]){{1,3}}\d{{1,4}}[A-Za-z]?\b")
 _ARITHMETIC = (b"%", b":", b"*", b"/", b"&", b".", b"-")  # a score or a sum, no address
@@ -196,6 +216,9 @@ def _anchors(text: bytes) -> Iterator[tuple[int, int]]:
     for match in _WITH_TOWN.finditer(text):
         if not _NOT_A_STREET.search(match.group()):
             yield match.span()
+    for match in _NUMBER_USPS.finditer(text):
+        if not _YEAR.match(match.group(1)) and not _NOT_A_STREET.search(match.group(1)):
+            yield match.span(1)
     for match in _LOWER_STREET.finditer(text):
         if not _COUNTED.search(match.group(2)):
             yield match.span()
@@ -207,6 +230,7 @@ def _anchors(text: bytes) -> Iterator[tuple[int, int]]:
         word = match.group(2).lower()
         if (
             (word in _IS_SUFFIX and match.group(1))
+            or (word in _IS_SUFFIX and text[match.start(2) - 1 : match.start(2)] == b"-")
             or word in _NOTHING_ELSE
             or (word.endswith(_ENDINGS) and len(word) > 5 and match.group(2)[:1].isupper())
         ):

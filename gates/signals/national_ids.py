@@ -115,6 +115,12 @@ def _czech(raw: bytes) -> bool:
     )
 
 
+def _romanian(raw: bytes) -> bool:
+    """CNP: sex and century, date, county, number, check."""
+    check = _weighted(raw[:12], (2, 7, 9, 1, 4, 6, 3, 5, 8, 2, 7, 9)) % 11
+    return _is_date(raw[3:5], raw[5:7]) and raw[12] - 48 == (1 if check == 10 else check)
+
+
 def _irish(raw: bytes) -> bool:
     total = _weighted(raw[:7], (8, 7, 6, 5, 4, 3, 2))
     total += 9 * (raw[8] - 64) if len(raw) > 8 else 0
@@ -187,6 +193,7 @@ PACKS: dict[str, tuple[Form, ...]] = {
     "fi": (_form(r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]", "FiPersonalIdentityCodeRecognizer"),),
     "pl": (_form(r"\d{2}[0-3]\d[0-3]\d{6}", _polish),),
     "cz": (_form(r"\d{2}[0156789]\d[0-3]\d/\d{4}", _czech),),
+    "ro": (_form(r"[1-9]\d{12}", _romanian),),
     "tr": (_form(r"[1-9]\d{10}", _turkish),),
     "kr": (_form(r"\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])-[1-4]\d{6}"),),  # RRN
     "cn": (_form(r"[1-9]\d{5}(?:19|20)\d{9}[\dX]", _chinese),),

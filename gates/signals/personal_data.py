@@ -1,10 +1,11 @@
 """Structured personal data: what has a form that can be recognised, and often a checksum.
 
 Sees: e-mail addresses, telephone numbers (phones.py), payment cards (Luhn), IBANs (mod 97),
-public IP addresses, US social security numbers, crypto wallets, ids of some thirty countries
-(national_ids.py), numbers that the text itself calls a licence, a passport or a tax id, and
-postal addresses (addresses.py).
-Cannot see: names, dates of birth, anything spelled out in words, ids of other countries.
+public IP addresses, US social security numbers, crypto wallets (wallets.py), ids of some
+thirty countries (national_ids.py), numbers that the text itself calls a licence, a passport,
+an account or a tax id (called_ids.py), dates of birth (birth_dates.py), numbers of devices
+(devices.py), coordinates (coordinates.py), and postal addresses (addresses.py).
+Cannot see: names, anything spelled out in words, ids of other countries.
 """
 
 import ipaddress
@@ -16,13 +17,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidegate.gates.signals import addresses, national_ids, phones, surrogates
+from tidegate.gates.signals import (
+    addresses,
+    birth_dates,
+    called_ids,
+    coordinates,
+    devices,
+    national_ids,
+    phones,
+    surrogates,
+    wallets,
+)
 from tidegate.gates.signals.linear_regex import Regex
-from tidegate.gates.signals.national_ids import digits_of, luhn, presidio
+from tidegate.gates.signals.national_ids import digits_of, luhn
 from tidegate.gates.signals.text import Finding, as_ascii, without_overlaps
 
 KINDS = (
     "email", "phone", "card", "iban", "ip", "ssn", "wallet", "id_number", "address",
+    "birth_date", "device", "coordinates",
 )  # fmt: skip
 # Countries whose numbering of telephones and ids is known: the locale packs.
 LOCALES = (
@@ -34,30 +46,50 @@ EVERYWHERE = frozenset(LOCALES)
 COLUMNS = {kind: f"pii_{kind}" for kind in KINDS}
 
 # A text without one of these holds nothing that a finder below could find.
-_SUSPECT = "[@0-9]|(?i:dot)"
+_SUSPECT = r"[@\p{Nd}]|(?i:dot)"
 
 _EMAIL = Regex(
     r"[A-Za-z0-9][A-Za-z0-9._%+'&/=-]{0,63}(?:@|%40)"
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}"
     r"[A-Za-z][A-Za-z0-9-]{0,22}[A-Za-z]"
 )
-# Written so that programs do not see it: ann (at) example (dot) org.
+# Written so that programs do not see it: ann (at) example (dot) org. One of the two signs at
+# least must be in disguise, or the name must be more than a word: look at example.org.
+_AT = r"(?: ?[\[({<_-] ?(?:at|@) ?[\])}>_-] ?| @ ?|@ |&#64;|&commat;)"
+_DOT = r"(?: ?[\[({<_-] ?(?:dot|\.) ?[\])}>_-] ?| dot | \. )"
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SPELLED = Regex(
-    r"[a-z0-9][a-z0-9._%+-]{0,63}(?: ?[\[({<] ?at ?[\])}>] ?| at )[a-z0-9][a-z0-9-]{0,61}"
-    r"(?:(?: ?[\[({<] ?dot ?[\])}>] ?| dot |\.)[a-z0-9-]{1,61}){0,4}"
-    r"(?: ?[\[({<] ?dot ?[\])}>] ?| dot )[a-z]{2,24}\b",
+    r"\b[a-z0-9](?:[a-z0-9._%+]|-[a-z0-9]){0,63}"
+    rf"(?:{_AT}{_LABEL}(?:(?:{_DOT}|\.){_LABEL}){{1,4}}"
+    rf"|(?:@| at ){_LABEL}(?:(?:{_DOT}|\.){_LABEL}){{0,4}}{_DOT}[a-z]{{2,24}})\b"
+    rf"|\b[a-z0-9]+(?:[._+][a-z0-9]+|[0-9][a-z0-9]*)+ at (?:{_LABEL}\.){{1,4}}[a-z]{{2,24}}\b"
+    rf"|\b[a-z0-9._%+-]{{1,64}} (?:arobase|arroba) {_LABEL}(?: (?:point|punto) {_LABEL}){{1,4}}\b"
+    r'|"[^"@\n]{1,64}"@[a-z0-9.-]{4,100}|\b[a-z0-9._%+-]{1,64}@\[[0-9a-f.:]{7,45}\]',
     ignore_case=True,
 )
+# Behind a word for mail the name may be any: my email is ann at example.org.
+_MAILED = Regex(
+    r"\b(?:e-?mail|mail|courriel|correo|login)\w{0,6}\b\W{0,3}(?:is |me |us |to |at |adress |address ){0,2}"
+    rf"([a-z0-9._%+-]{{2,64}} at (?:{_LABEL}\.){{1,4}}[a-z]{{2,24}})\b",
+    ignore_case=True,
+)
+_SAYS_AT = re.compile(rb"\bat\b|&#64;|&commat;|[_-]at[_-]|arobase|arroba", re.IGNORECASE)
 # Between the digits of a card: nothing, blanks, a sign, or a sign among blanks.
-_CARD = Regex(r"\d(?:[ ?]{0,3}[-./_?]?[ ?]{0,3}\d){11,30}")
+_CARD = Regex(r"\d(?:[ \t\n]{0,3}[-./_,:*]?[ \t]{0,3}\d){11,200}")
 _CARD_GROUPS = re.compile(rb"\d+")
-_CARD_CUE = re.compile(rb"card|\bcc\b|credit|debit|visa|master|amex", re.IGNORECASE)
+_CARD_CUE = re.compile(
+    rb"card|\bcc\b|credit|debit|visa|master|amex|kredit|karte|carte|tarjeta|carta|cartzo|kaart",
+    re.IGNORECASE,
+)
+_NOT_A_CARD = re.compile(rb"\b(?:ean|upc|gtin|isbn|barcode|tracking|sku)\b", re.IGNORECASE)
 _IIN = re.compile(
     rb"4\d{12}(?:\d{3}){0,2}$|5[1-5]\d{14}$|2[2-7]\d{14}$|3[47]\d{13}$"
     rb"|3(?:0[0-5]|[689]\d)\d{11}$|6(?:011|4[4-9]|5|2)\d{11,16}$|35\d{14}$|(?:2131|1800)\d{11}$|220[0-4]\d{12,15}$|9792\d{12}$|8[12]\d{14,17}$|(?:5[06-8]|6\d)\d{10,17}$"
 )
-_IBAN = Regex(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}", ignore_case=True)
-_IPV4 = Regex(r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b")
+_IBAN = Regex(r"\b[A-Z]{2} ?\d[ -]?\d(?:[-./ \t]?[A-Z0-9]){11,30}", ignore_case=True)
+_IBAN_CUE = re.compile(rb"\biban\b", re.IGNORECASE)
+# Also defanged, as reports of attacks write it: 203[.]0[.]113[.]7.
+_IPV4 = Regex(r"\b\d{1,3}(?:(?:\.|\[\.\]|\(\.\)|\[dot\])\d{1,3}){3}\b")
 _IPV6 = Regex(r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}")
 # This host, private networks, link-local, multicast and reserved addresses (RFC 6890).
 _NOBODY = [
@@ -70,26 +102,11 @@ _NOBODY = [
 _VERSION = re.compile(rb"(?:version|release|\bv|firmware|build)[ .:]{0,2}$", re.IGNORECASE)
 _SSN = Regex(r"\b(\d{3})[- ](\d{2})[- ](\d{4})\b")
 _BARE_SSN = Regex(
-    r"(?:\bssn|social security (?:number|no\.?|#))\D{0,20}(\d{9})\b", ignore_case=True
-)
-_ETHEREUM = Regex(r"\b0x[0-9a-fA-F]{40}\b")
-_BASE58 = Regex(r"\b(?:bc1|[13])[a-zA-HJ-NP-Z0-9]{25,59}\b")
-_MONERO_OR_TRON = Regex(r"\b(?:4[0-9AB][1-9A-HJ-NP-Za-km-z]{93}|T[1-9A-HJ-NP-Za-km-z]{33})\b")
-# The names of ids of all countries: what a text calls by one of them is found anywhere.
-_CALLED = Regex(
-    r"(?:driv\w{0,5}(?:'s|s)? licen[cs]e|passport|reisepass|passeport|pasaporte|national id"
-    r"|identity card|id card|identity number|id number|\btax (?:id|file|payer id|number)"
-    r"|taxpayer id|social insurance|social security|insurance|medical record|medicare"
-    r"|\b(?:nhs|nino|itin|mrn|ein|ssn|sin|tfn|abn|npi|ird|bsn|cpf|cnpj|rut|curp|dni|nie|nif|nir"
-    r"|nrn|ahv|avs|pesel|nip|cnp|amka|oib|jmbg|pan|aadhaa?r|fin|nric|hkid|rrn|my ?number)\b"
-    r"|steuer(?:liche)?[ -]?(?:id|identifikations?nummer|nummer)|personalausweis\w{0,9}"
-    r"|sozialversicherungs?nummer|securitz sociale|codice fiscale|codigo fiscal"
-    r"|burgerservicenummer|personnummer|personnr|fzdselsnummer|\bcpr\b|henkilztunnus"
-    r"|routing number|account number|konto(?:nummer|nr)|vehicle identification|\bvin\b)"
-    r"(?:[ -]?(?:number|no\b\.?|num|nr\b\.?|id|card|code))?(?: is| was| ?[:#=]){0,2} {0,2}#?"
-    r"([A-Z]{0,3}[ -]?\d[A-Z0-9]*(?:[-./ ]\d[A-Z0-9]*){0,6})",
+    r"\b(?:ssn?|social(?: security)?(?: (?:number|no|num))?)\b[^\d\n]{0,20}"
+    r"(\d{9}|\d{3}[-./ ]\d{2}[-./ ]\d{4}|\d{4})\b",
     ignore_case=True,
 )
+_LAST_FOUR = re.compile(rb"last (?:4|four)|end", re.IGNORECASE)
 # Lengths from the IBAN registry (SWIFT, ISO 13616).
 _IBAN_LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22,
@@ -121,8 +138,10 @@ def find(text: str, locales: frozenset[str] = EVERYWHERE) -> list[Finding]:
     """
     ascii_text = surrogates.blanked(as_ascii(text))
     found = [*_emails(ascii_text), *_cards(ascii_text), *_ibans(ascii_text)]
-    found += [*_ips(ascii_text), *_ssns(ascii_text), *_wallets(ascii_text)]
-    found += [*_called(ascii_text), *national_ids.find(ascii_text, locales)]
+    found += [*_ips(ascii_text), *_ssns(ascii_text), *wallets.find(ascii_text)]
+    found += [*called_ids.find(ascii_text), *national_ids.find(ascii_text, locales)]
+    for kind in (birth_dates, devices, coordinates):
+        found += kind.find(ascii_text)
     found += phones.find(ascii_text, locales)
     apart = without_overlaps(found)
     # Last: an address ends where something else begins.
@@ -132,29 +151,44 @@ def find(text: str, locales: frozenset[str] = EVERYWHERE) -> list[Finding]:
 def _emails(text: bytes) -> Iterator[Finding]:
     if b"@" in text or b"%40" in text:
         for match in _EMAIL.finditer(text):
-            yield Finding("email", match.start(), match.end())
+            if not match.group().startswith(b"git@"):  # everybody's user of a code host
+                yield Finding("email", match.start(), match.end())
+    elif not _SAYS_AT.search(text):
+        return
     for match in _SPELLED.finditer(text):
         yield Finding("email", match.start(), match.end())
+    for match in _MAILED.finditer(text):
+        yield Finding("email", match.start(1), match.end(1))
 
 
 def _cards(text: bytes) -> Iterator[Finding]:
     for match in _CARD.finditer(text):
         start, end = match.span()
-        if text[end : end + 1].isalnum() or text[start - 1 : start].isalnum():
-            continue
         cued = bool(_CARD_CUE.search(text[max(0, start - 40) : start]))
+        cued |= text[end : end + 1] == b"^"  # as a magnetic stripe has it
+        touches = text[end : end + 1].isalnum() or text[start - 1 : start].isalnum()
+        if touches and not cued:
+            continue
+        if not cued and _NOT_A_CARD.search(text[max(0, start - 40) : start]):
+            continue
         groups = [g.span() for g in _CARD_GROUPS.finditer(match.group())]
-        for first, last in _windows(groups):
+        after = 0
+        for first, last in _windows(groups, match.group()):
             raw = match.group()[groups[first][0] : groups[last][1]]
-            if _is_card(raw, cued):
+            if first >= after and _is_card(raw, cued):
                 yield Finding("card", start + groups[first][0], start + groups[last][1])
-                break
+                after = last + 1
 
 
-def _windows(groups: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """First and last group of what may be one number: all of it, or without the short
-    numbers beside it (an expiry date, a security code), if it is grouped like a card."""
+def _windows(groups: list[tuple[int, int]], raw: bytes) -> Iterator[tuple[int, int]]:
+    """First and last group of what may be one number: all of it, or one line, or without the
+    short numbers beside it (an expiry date, a security code), if it is grouped like a card."""
     yield 0, len(groups) - 1
+    line = 0
+    for i in range(len(groups)):
+        if i + 1 == len(groups) or b"\n" in raw[groups[i][1] : groups[i + 1][0]]:
+            yield line, i
+            line = i + 1
     for first in range(len(groups)):
         if groups[first][1] - groups[first][0] not in (4, 12, 13, 14, 15, 16):
             continue
@@ -174,20 +208,28 @@ def _is_card(raw: bytes, cued: bool) -> bool:
     if not luhn(digits):
         # A slip of the finger leaves it a card if the text calls it one.
         return cued and not re.search(rb"[^\d -]", raw)
-    if re.search(rb"[^\d -]", raw):  # unusual signs only between groups like a card's
-        return all(len(g) >= 2 for g in _CARD_GROUPS.findall(raw)[:-1])
-    return True
+    groups = [len(g) for g in _CARD_GROUPS.findall(raw)]
+    if re.search(rb"[,:*]|\n.*\n", raw) and not cued:
+        return False  # a list of numbers
+    # Unusual signs only between groups like a card's.
+    return not re.search(rb"[^\d -]", raw) or all(g >= 2 for g in groups[:-1])
 
 
 def _ibans(text: bytes) -> Iterator[Finding]:
     for match in _IBAN.finditer(text):
+        if not match.group()[:4].isalnum() and not match.group()[:2].isupper():
+            continue  # "is 41 ..."
         raw = match.group().upper()
         length = _IBAN_LENGTHS.get(raw[:2].decode())
         if length is None:
             continue
-        positions = [i for i, c in enumerate(raw) if c not in b" -"][:length]
+        positions = [i for i, c in enumerate(raw) if c not in b"-./ \t\n"][:length]
         compact = bytes(raw[i] for i in positions)
-        if len(compact) == length and surrogates.mod97(compact) == 1:
+        if len(compact) < length:
+            continue
+        # A slip of the finger leaves it one if the text calls it one.
+        cued = _IBAN_CUE.search(text[max(0, match.start() - 24) : match.start()])
+        if surrogates.mod97(compact) == 1 or cued:
             yield Finding("iban", match.start(), match.start() + positions[-1] + 1)
 
 
@@ -197,7 +239,7 @@ def _ips(text: bytes) -> Iterator[Finding]:
         longer = after[:1] == b"." and after[1:].isdigit()
         if longer or _VERSION.search(text[max(0, match.start() - 12) : match.start()]):
             continue
-        if _is_public(match.group().decode()):
+        if _is_public(".".join(re.findall(r"\d+", match.group().decode()))):
             yield Finding("ip", match.start(), match.end())
     if b":" in text:
         for match in _IPV6.finditer(text):
@@ -220,20 +262,6 @@ def _ssns(text: bytes) -> Iterator[Finding]:
         if area not in (b"000", b"666") and group != b"00" and serial != b"0000":
             yield Finding("ssn", match.start(), match.end())
     for match in _BARE_SSN.finditer(text):
-        yield Finding("ssn", match.start(1), match.end(1))
-
-
-def _wallets(text: bytes) -> Iterator[Finding]:
-    for pattern in (_ETHEREUM, _MONERO_OR_TRON):
-        for match in pattern.finditer(text):
-            yield Finding("wallet", match.start(), match.end())
-    for match in _BASE58.finditer(text):
-        # Presidio checks the checksum of Bitcoin's base58 and bech32 forms.
-        if presidio("CryptoRecognizer").validate_result(match.group().decode()):
-            yield Finding("wallet", match.start(), match.end())
-
-
-def _called(text: bytes) -> Iterator[Finding]:
-    for match in _CALLED.finditer(text):
-        if sum(c in b"0123456789" for c in match.group(1)) >= 5:
-            yield Finding("id_number", match.start(1), match.end(1))
+        near = text[max(0, match.start() - 24) : match.start(1)]
+        if len(match.group(1)) > 4 or _LAST_FOUR.search(near):
+            yield Finding("ssn", match.start(1), match.end(1))

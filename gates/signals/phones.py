@@ -19,7 +19,7 @@ AROUND = 40  # characters on each side in which a word counts
 
 _CANDIDATE = Regex(
     r"(?:\+|\b00)?\(?\+?\b\d{1,4}\)?(?:[ \t]?[-./()][ \t]?\(?|[ \t]\(?|\)[ \t]?)?(?:\d{1,12}\)?"
-    r"(?:[-./ ]{1,2}\(?)?){1,7}(?:[ \t]?(?:x|ext\.?|extension)[ \t]?\d{1,6})?"
+    r"(?:[-./ ]{1,3}\(?)?){1,15}(?:[ \t]?(?:x|ext\.?|extension)[ \t]?\d{1,6})?"
 )
 _EXTENSION = re.compile(rb"[ \t]?(?:x|ext\.?|extension)[ \t]?\d{1,6}$")
 _INTERNATIONAL = re.compile(rb"\(?(?:\+|00)\(?\d")
@@ -32,7 +32,8 @@ _DATE = re.compile(
 )
 _YEARS = re.compile(rb"^(?:1[5-9]|20)\d{2} ?[-/ ] ?(?:(?:1[5-9]|20)\d{2}|\d{2})$")
 _CUE = re.compile(
-    rb"phone|mobile|\bcell|\bfax|\btel\b|\bcall|\bdesk\b|\boffice\b|whatsapp|\bsms\b|\bdial|"
+    rb"phone|mobile|\bmob\b|\bph\b|\b[tmf]: |telefoon|numer|\bcep\b|wa\.me/|\bsms:|"
+    rb"(?:good|best) number|number for you|contact no\b|get me under|rzckruf|erreich|\bcell|\bfax|\btel\b|\bcall|\bdesk\b|\boffice\b|whatsapp|\bsms\b|\bdial|"
     rb"\bring\b|hotline|\btext (?:me|us|him|her|them)|reach (?:me|us|him|her|them)|"
     rb"answering at|"
     rb"contact (?:number|me|us)|\bnumber (?:is|to reach)|phone number|telegram|"
@@ -44,8 +45,8 @@ _CUE = re.compile(
 _NOT_A_PHONE = re.compile(
     rb"(?:[$#]|\b(?:usd|eur|gbp|isbn|issn|isbn-1[03]|order|invoice|ticket|v|version|card|"
     rb"account|latitude|longitude|license|licence|doi|rfc|page|pp|sku|ean|upc|barcode|serial|"
-    rb"tracking|model|part|case|patent|reference|ref|timestamp|registration|build))"
-    rb"[ \t.:#]{0,3}(?:number|no|code|id|is)?[ \t.:#]{0,3}(?:is|was)?[ \t.:#]{0,3}$",
+    rb"tracking|model|part|id|mod|case|patent|reference|ref|timestamp|registration|build))"
+    rb"[ \t.:#=]{0,3}(?:number|no|code|id|is)?[ \t.:#=]{0,3}(?:is|was)?[ \t.:#]{0,3}$",
     re.IGNORECASE,
 )
 # A number that is counted or paid is no telephone number.
@@ -81,7 +82,11 @@ def _touches_a_word(text: bytes, start: int, end: int) -> bool:
     before = text[start - 1 : start]
     after = text[end : end + 1]
     return (
-        before.isalnum() or before in (b"_", b"$") or after.isalpha() or after in (b"_", b"%")
+        before.isalnum()
+        or (before == b"-" and text[start - 2 : start - 1].isalnum())
+        or before in (b"_", b"$")
+        or after.isalpha()
+        or after in (b"_", b"%")
     )
 
 
@@ -103,11 +108,12 @@ def _is_phone(number: bytes, extended: bool, text: bytes, start: int, end: int) 
         return True
     if _AREA.search(number) and digits >= 7:
         return True
-    leading_zero = groups[0].startswith(b"0") and len(groups) > 1
+    in_ones = len(groups) > 6 and max(map(len, groups)) < 2  # needs a word that explains it
+    leading_zero = groups[0].startswith(b"0") and len(groups) > 1 and not in_ones
     if leading_zero and 9 <= digits <= 12 and all(len(g) <= 8 for g in groups):
         return True
     cued = _CUE.search(before) or _CUE.search(text[end : end + 12])
-    return bool(cued) and digits >= 7
+    return bool(cued) and digits >= 7 and not _counts_up(b"".join(groups))
 
 
 def _is_national(number: bytes, region: Region, text: bytes, start: int, end: int) -> bool:
@@ -120,7 +126,9 @@ def _is_national(number: bytes, region: Region, text: bytes, start: int, end: in
         text[end : end + 16]
     ):
         return False
-    if text[start - 1 : start] in (b".", b"/", b"-", b"="):
+    if text[start - 1 : start] in (b".", b"/", b"-", b"=") or (
+        number.count(b".") == len(groups) - 1 and _looks_like_numbers(number, groups)
+    ):
         return False
     if len(groups) == 1:
         return len(digits) >= 9 and bool(region.prefixed.search(digits))
@@ -139,10 +147,14 @@ def _is_national(number: bytes, region: Region, text: bytes, start: int, end: in
     return bool(region.valid.search(digits))
 
 
+def _counts_up(digits: bytes) -> bool:
+    return digits in b"0123456789101112131415"
+
+
 def _looks_like_numbers(number: bytes, groups: list[bytes]) -> bool:
     """Whether this is an address on the net, a decimal or a list of small numbers."""
-    if number.count(b".") == 3 and b" " not in number and all(len(g) <= 3 for g in groups):
+    if number.count(b".") == 3 and len(groups) == 4 and all(int(g) < 256 for g in groups):
         return True
     if number.count(b".") == 1 and len(groups) == 2:
         return True  # a decimal
-    return len(groups) > 1 and max(len(g) for g in groups) < 2
+    return 1 < len(groups) < 7 and max(len(g) for g in groups) < 2

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.gates.digest import digest_bytes, digest_json
+from tidegate.gates.signals import password_words
 from tidegate.gates.signals.linear_regex import Regex
 from tidegate.gates.signals.text import Finding, as_ascii, without_overlaps
 
@@ -89,21 +90,24 @@ class SecretRules:
         if any(not rule.keywords for rule in self.rules):
             return None
         words = {word for rule in self.rules for word in rule.keywords}
-        # In the text itself z and ? may be what as_ascii made z and ? of.
-        return "|".join(
+        # What as_ascii makes of other characters may stand for these in the text itself.
+        patterns = [
             "".join(
-                rf"(?:{re.escape(c)}|[^\x00-\x7f])" if c in "z?" else re.escape(c) for c in word
+                rf"(?:{re.escape(c)}|[^\x00-\x7f])" if not c.isalpha() or c == "z" else c
+                for c in word
             )
             for word in sorted(word.decode() for word in words)
-        )
+        ]
+        return "|".join([*patterns, password_words.PATTERN])
 
-    def find(self, text: bytes) -> list[Finding]:
-        """Secrets in an ASCII text (see text.as_ascii): sorted, without overlaps."""
-        lower = text.lower()
+    def find(self, text: str) -> list[Finding]:
+        """Secrets in a text: sorted, without overlaps."""
+        plain = as_ascii(password_words.in_english(text))
+        lower = plain.lower()
         found = [
             Finding("secret", start, end)
             for rule in self.rules
-            for start, end in rule.find(text, lower)
+            for start, end in rule.find(plain, lower)
             if end > start
         ]
         return without_overlaps(found)

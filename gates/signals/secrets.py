@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidegate.gates.signals.secret_rules import SecretRules
-from tidegate.gates.signals.text import as_ascii
 
 COLUMN = "secrets"
 
@@ -23,5 +22,5 @@ def measure(text: pa.Array, rules: SecretRules) -> dict[str, np.ndarray]:
         matches = pc.match_substring_regex(text, rules.suspect, ignore_case=True)
         suspects = matches.to_numpy(zero_copy_only=False)
     for i in np.flatnonzero(suspects):
-        counts[i] = len(rules.find(as_ascii(text[i].as_py())))
+        counts[i] = len(rules.find(text[i].as_py()))
     return {COLUMN: counts}

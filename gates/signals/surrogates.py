@@ -14,6 +14,9 @@ exact form, so that the detectors can tell a stand-in from a value that somebody
     wallet   0x000...0001a2b3c4d           nobody holds a key of it
     id       ZZ00012345                    no country ZZ
     address  4711 Example Street; postcode 00042
+    birth_date   1873-05-28                nobody born then is alive
+    device       00:00:5e:00:53:1f         RFC 7042 keeps them for documentation
+    coordinates  0.0042, 0.0017            the open sea
 
 A person who writes one himself says nothing of anybody by it, and is believed nothing: it
 is simply no finding. It may not touch other letters or digits, so that nothing can be hidden
@@ -39,6 +42,9 @@ FORM = (
     r"|ZZ000\d{5}"
     r"|[1-9]\d{0,3} Example Street"
     r"|000\d{2}"
+    r"|18[5-9]\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])"
+    r"|00:00:5e:00:53:[0-9a-f]{2}"
+    r"|0\.00\d{2}, 0\.00\d{2}"
 )
 _FORM_ANYWHERE = Regex(FORM)
 _POSTCODE = re.compile(r"[A-Za-z]{0,2}-?\d[A-Za-z0-9]{0,8}(?:[ -][0-9A-Za-z]{1,4})?")
@@ -155,6 +161,18 @@ def _address(n: int, value: str) -> str:
     return f"{1 + n % 9999} Example Street"
 
 
+def _birth_date(n: int, _: str) -> str:
+    return f"{1850 + n % 50}-{1 + n // 50 % 12:02d}-{1 + n // 600 % 28:02d}"
+
+
+def _device(n: int, _: str) -> str:
+    return f"00:00:5e:00:53:{n % 256:02x}"
+
+
+def _coordinates(n: int, _: str) -> str:
+    return f"0.00{n % 100:02d}, 0.00{n // 100 % 100:02d}"
+
+
 _MAKERS: dict[str, Callable[[int, str], str]] = {
     "email": _email,
     "phone": _phone,
@@ -165,4 +183,7 @@ _MAKERS: dict[str, Callable[[int, str], str]] = {
     "wallet": _wallet,
     "id_number": _id_number,
     "address": _address,
+    "birth_date": _birth_date,
+    "device": _device,
+    "coordinates": _coordinates,
 }

@@ -6,6 +6,7 @@ breaks into one text. What reads in order on a screen is then in order for a det
 """
 
 import codecs
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -65,21 +66,31 @@ def with_fields(record: Mapping[str, Any], texts: Sequence[str]) -> dict[str, An
     return changed
 
 
-_LETTER = ("z", "Z")
+_SIGNS = {"Pd": "-", "Zs": " ", "Lu": "Z", "Lt": "Z"}  # by category of Unicode
+
+
+def _one_byte(c: str) -> str:
+    if c.isdecimal():
+        return str(unicodedata.decimal(c))
+    plain = unicodedata.normalize("NFKC", c)  # of a full-width sign
+    if len(plain) == 1 and plain.isascii():
+        return plain
+    return _SIGNS.get(unicodedata.category(c), "z" if c.isalnum() else "?")
 
 
 def _one_byte_each(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     run = error.object[error.start : error.end]
-    return "".join(_LETTER[c.isupper()] if c.isalnum() else "?" for c in run), error.end
+    return "".join(map(_one_byte, run)), error.end
 
 
 codecs.register_error("tidegate.one_byte_each", _one_byte_each)
 
 
 def as_ascii(text: str) -> bytes:
-    """One byte a character, so that offsets agree: letters become z or Z, other signs ?.
+    """One byte a character, so that offsets agree: letters become z or Z, digits of any
+    script, dashes and blanks the plain ones, other signs ?.
 
     RE2 then runs on bytes, without converting an offset for each match: that conversion
     is quadratic in a text full of matches.

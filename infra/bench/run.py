@@ -15,6 +15,7 @@ BENCHES = {
     "train": [[]],
     "evals": [[]],
     "sequential": [[]],
+    "privacy": [[]],
 }
 
 
