@@ -30,8 +30,10 @@ from tidegate.flows.commands.common import (
     start,
 )
 from tidegate.flows.commands.key import key as key_commands
+from tidegate.flows.commands.ledger import ledger as ledger_commands
 from tidegate.flows.commands.policy import policy as policy_commands
 from tidegate.flows.commands.quarantine import quarantine as quarantine_commands
+from tidegate.flows.commands.statement import statement as statement_commands
 from tidegate.flows.commands.waiver import waiver as waiver_commands
 
 USAGE, BROKEN, STOPPED = 3, 4, 130
@@ -53,6 +55,8 @@ app.add_typer(waiver_commands, name="waiver")
 app.add_typer(key_commands, name="key")
 app.add_typer(quarantine_commands, name="quarantine")
 app.command("calibrate-data", epilog=calibrate_data.EXAMPLE)(calibrate_data.calibrate_data)
+app.add_typer(ledger_commands, name="ledger")
+app.add_typer(statement_commands, name="statement")
 
 
 @app.command(
@@ -71,6 +75,10 @@ def update(
     fill: Fill = None,
     floor: Floor = None,
     trusted: Trusted = None,
+    requester: Annotated[
+        str | None,
+        typer.Option(help="Who asks for the update; the user who runs this otherwise."),
+    ] = None,
     home: Place = None,
     tracking_uri: Tracking = None,
     as_json: AsJson = False,
@@ -96,6 +104,7 @@ def update(
             defaults=pairs(fill),
             floor=str(floor) if floor else None,
             trusted=trusted,
+            requester=requester,
         )
     if as_json:
         print_json(result.as_document())

@@ -12,6 +12,7 @@ from rich.table import Table
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.registry import Registry, RegistryError
+from tidegate.flows.signing.keys import KeyFileError
 from tidegate.gates.audit import BrokenLedger
 from tidegate.gates.policy.load import PolicyError, load_policy
 from tidegate.gates.types import Noun
@@ -117,11 +118,14 @@ def _registry(home: Home, tracking_uri: str | None) -> Finding:
 
 def _ledger(home: Home) -> Finding:
     try:
-        height = len(Ledger(home.ledger).read())
-    except BrokenLedger as error:
+        entries = Ledger(home.ledger).entries()
+    except (BrokenLedger, KeyFileError) as error:
         do = "promote nothing; compare with a copy kept elsewhere"
         return Finding(what="ledger", good=False, found=str(error), do=do)
-    return Finding(what="ledger", good=True, found=f"{height} statements, chain unbroken")
+    unsigned = sum(entry.keyid is None for entry in entries)
+    note = f", the first {unsigned} of them unsigned" if unsigned else ""
+    found = f"{len(entries)} statements, signatures and chain unbroken{note}"
+    return Finding(what="ledger", good=True, found=found)
 
 
 def _keys(home: Home) -> list[Finding]:
@@ -129,6 +133,8 @@ def _keys(home: Home) -> list[Finding]:
         return [Finding(what="keys", good=True, found="none yet; the first ingest makes them")]
     findings = []
     for key in sorted(home.keys.iterdir()):
+        if key.suffix == ".pub" or key.name.startswith("."):
+            continue  # for everybody to read, or no key
         private = not key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
         findings.append(
             Finding(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.registry import ModelVersionInfo, Registry, RegistryError
-from tidegate.gates.audit import Statement, statement
+from tidegate.gates.audit import statement
 from tidegate.gates.types import Action, Report, ignore_progress
 from tidegate.training.base import Base, find_base
 
@@ -75,28 +75,24 @@ def open_line(
 
 def line_names(home: Home) -> set[str]:
     """The model lines that the ledger knows."""
-    said = {record["predicate"]["model"] for _, record in Ledger(home.ledger).read()}
-    return said - {""}  # what was done to the quarantine is about no line
+    return Ledger(home.ledger).model_lines()
 
 
 def _bless(name: str, base: Base, registry: Registry, ledger: Ledger) -> None:
-    def build(previous: str) -> Statement:
-        return statement(
-            act="bless",
-            model=name,
-            subjects={"base": base.digest},
-            about={
-                "decision_id": f"bless {name} {base.digest}",
-                "action": Action.PROMOTE,
-                "base": base.name,
-                "reason": "the base as released: champion until an update is promoted, and "
-                "the anchor that small losses are added up against",
-            },
-            decided_at=datetime.now(UTC),
-            previous=previous,
-        )
-
-    written = ledger.append(build)
+    record = statement(
+        act="bless",
+        model=name,
+        subjects={"base": base.digest},
+        about={
+            "decision_id": f"bless {name} {base.digest}",
+            "action": Action.PROMOTE,
+            "base": base.name,
+            "reason": "the base as released: champion until an update is promoted, and "
+            "the anchor that small losses are added up against",
+        },
+        decided_at=datetime.now(UTC),
+    )
+    written = ledger.append(record)
     registry.bless_base(
         name, base.name, base.digest, base.license or "unknown", statement=written
     )

@@ -59,6 +59,7 @@ class Update:
     batch: Batch
     policy: Policy
     recipe: Recipe
+    requester: str
     decision: Decision | None = None
     checked: Checked | None = None
     drawn: Draw | None = None
@@ -73,9 +74,18 @@ class Update:
 
     @classmethod
     def begin(
-        cls, line: Line, work: Path, batch: Batch, policy: Policy, recipe: Recipe
+        cls,
+        line: Line,
+        work: Path,
+        batch: Batch,
+        policy: Policy,
+        recipe: Recipe,
+        requester: str,
     ) -> "Update":
-        """Open the update's run in MLflow, so that a reviewer can watch it work."""
+        """Open the update's run in MLflow, so that a reviewer can watch it work.
+
+        requester: who asked for the update, and so may not approve it (four eyes).
+        """
         work.mkdir(parents=True, exist_ok=True)
         params = {
             "policy": f"{policy.policy} v{policy.version}",
@@ -90,7 +100,7 @@ class Update:
             "epochs": str(recipe.epochs),
         }
         run_id = line.registry.runs.start_update(line.name, work.name, params)
-        return cls(line, work, run_id, batch, policy, recipe)
+        return cls(line, work, run_id, batch, policy, recipe, requester)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[str]:

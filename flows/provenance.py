@@ -1,11 +1,13 @@
-"""What a decision was made with: the code, and every installed package."""
+"""What a decision was made with, and for whom: code, installed packages, the requester."""
 
+import getpass
 import platform
 import subprocess
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
+from tidegate.flows.usage import UsageError
 from tidegate.gates.digest import digest_file, digest_json
 
 PACKAGE = Path(__file__).parents[1]
@@ -41,3 +43,14 @@ def revision() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def login_name() -> str:
+    """The user that this process runs as; raises UsageError where it has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        raise UsageError(
+            "this process runs as a user without a name, and a statement says who asked for "
+            "the update: give --requester NAME"
+        ) from None

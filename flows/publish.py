@@ -2,7 +2,7 @@
 
 In this order, each step safe to repeat after a crash:
 
- 1. the candidate becomes a version, without any alias;
+ 1. the candidate becomes a version, without any alias, and its adapter is signed;
  2. the statement about it is appended to the ledger and synced;
  3. report, plots and evidence are stored, and the version gets its review page;
  4. only if the decision is to promote: its rows are kept for replay, and `champion` moves.
@@ -17,8 +17,10 @@ from tidegate.flows.check import Checked, decision_document
 from tidegate.flows.one_update import Update, UpdateResult
 from tidegate.flows.provenance import code_digest, environment_digest, revision
 from tidegate.flows.reviewing.present import present
+from tidegate.flows.signing.adapter import sign_adapter
+from tidegate.flows.versions import ADAPTER_FILES
 from tidegate.gates.audit import BrokenLedger, Statement, statement
-from tidegate.gates.digest import digest_json
+from tidegate.gates.digest import digest_file, digest_json
 from tidegate.gates.types import Action, Candidate, Decision, Progress, Report, Ruling
 
 
@@ -48,10 +50,9 @@ def publish(update: Update, now: datetime, progress: Report) -> UpdateResult:
             "gov.trained": "yes" if update.trained else "no",
         },
     )
+    adapter_key = _sign_adapter(update)
     written = line.ledger.append(
-        lambda previous: _statement(
-            update, checked, decision, candidate, version, now, previous
-        )
+        _statement(update, checked, decision, candidate, version, adapter_key, now)
     )
     record = line.ledger.find(written)
     if record is None:
@@ -76,14 +77,24 @@ def publish(update: Update, now: datetime, progress: Report) -> UpdateResult:
     return result
 
 
+def _sign_adapter(update: Update) -> str | None:
+    """Sign the adapter's files and store the signature beside them; the name of its key."""
+    if update.trained is None:
+        return None
+    signature = update.work / "adapter.sig"
+    keyid = sign_adapter(update.trained.adapter, update.line.ledger.keys, signature)
+    update.line.registry.runs.log_file(update.run_id, signature, "model")
+    return keyid
+
+
 def _statement(
     update: Update,
     checked: Checked,
     decision: Decision,
     candidate: Candidate,
     version: str,
+    adapter_key: str | None,
     now: datetime,
-    previous: str,
 ) -> Statement:
     subjects = {
         "base": candidate.base,
@@ -94,8 +105,10 @@ def _statement(
         "environment": environment_digest(),
         "evidence/data": digest_json(checked.evidence.model_dump(mode="json")),
     }
-    if candidate.adapter:
+    if candidate.adapter and update.trained:
         subjects["adapter"] = candidate.adapter
+        for name in ADAPTER_FILES:  # that a stranger can compare with sha256sum
+            subjects[f"adapter/{name}"] = digest_file(update.trained.adapter / name)
     if update.measured:
         evidence = update.measured.evidence.model_dump(mode="json")
         subjects["evidence/model"] = digest_json(evidence)
@@ -104,6 +117,7 @@ def _statement(
         "action": decision.action,
         "version": version,
         "parent": candidate.parent,
+        "requester": update.requester,
         "run_id": update.run_id,
         "revision": revision(),
         "policy": {"name": update.policy.policy, "version": update.policy.version},
@@ -119,13 +133,13 @@ def _statement(
             "steps": update.trained.steps,
             "counts": update.trained.counts.model_dump(mode="json"),
         }
+        about["adapter_key"] = adapter_key
     return statement(
         act="decide",
         model=update.line.name,
         subjects=subjects,
         about=about,
         decided_at=now,
-        previous=previous,
     )
 
 

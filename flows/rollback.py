@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.registry import Registry, RegistryError
-from tidegate.gates.audit import Statement, statement
+from tidegate.gates.audit import statement
 
 
 def rollback(
@@ -24,22 +24,19 @@ def rollback(
     registry.refuse_rollback(model, now)  # before anything is written
     target = registry.load(model, now)
 
-    def build(previous: str) -> Statement:
-        return statement(
-            act="rollback",
-            model=model,
-            subjects={"adapter" if target.adapter else "base": target.candidate.digest},
-            about={
-                # Each rollback is an act of its own, even with the same reason twice.
-                "decision_id": f"rollback-{uuid.uuid4().hex[:20]}",
-                "was": was,
-                "version": now,
-                "reason": reason,
-            },
-            decided_at=datetime.now(UTC),
-            previous=previous,
-        )
-
-    written = Ledger(home.ledger).append(build)
+    record = statement(
+        act="rollback",
+        model=model,
+        subjects={"adapter" if target.adapter else "base": target.candidate.digest},
+        about={
+            # Each rollback is an act of its own, even with the same reason twice.
+            "decision_id": f"rollback-{uuid.uuid4().hex[:20]}",
+            "was": was,
+            "version": now,
+            "reason": reason,
+        },
+        decided_at=datetime.now(UTC),
+    )
+    written = Ledger(home.ledger).append(record)
     moved = registry.rollback(model, now, statement=written)
     return {"was": moved.before, "now": moved.after, "statement": written}

@@ -72,4 +72,6 @@ def print_statement(console: Console, digest: str, found: dict[str, Any]) -> Non
     for subject in found["subject"]:
         value = next(iter(subject["digest"].values()))
         console.print(f"  {subject['name']:<16}{value}", highlight=False)
+    if "index" in predicate:
+        console.print(f"  {'ledger line':<16}{predicate['index']}", highlight=False)
     console.print(f"  {'statement':<16}{digest.removeprefix('sha256:')}", highlight=False)

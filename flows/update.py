@@ -30,7 +30,7 @@ from tidegate.flows.measure import Measured, measure
 from tidegate.flows.one_update import Update, UpdateResult
 from tidegate.flows.progress import counted
 from tidegate.flows.progress import report as progress
-from tidegate.flows.provenance import code_digest
+from tidegate.flows.provenance import code_digest, login_name
 from tidegate.flows.publish import publish
 from tidegate.flows.quarantining.releases import in_force
 from tidegate.flows.reviewing.page import rulings_page
@@ -78,6 +78,7 @@ def update(
     defaults: dict[str, str] | None = None,
     floor: str | None = None,
     trusted: str | None = None,
+    requester: str | None = None,
 ) -> UpdateResult:
     """Learn from one or more drops, if every gate of the policy passes.
 
@@ -88,7 +89,9 @@ def update(
     defaults: values for fields that a drop does not have. floor: the policy that every
     policy must meet; the shipped one if none is given. trusted: digest of an earlier batch
     that `tidegate calibrate-data` learned what is known from.
+    requester: who asks for the update; whoever runs this process if nobody is named.
     """
+    asking = requester or login_name()
     place = Home.find(Path(home) if home else None)
     rules = read_policy(Path(policy), Path(floor) if floor else None)
     how = load_recipe(Path(recipe))
@@ -106,7 +109,7 @@ def update(
         earlier = decided_before(line, batch, work)
         if earlier is not None:
             return earlier
-        begun = Update.begin(line, work, batch, rules, how)
+        begun = Update.begin(line, work, batch, rules, how, asking)
         with begun.stage("check"):
             checked = data_checked(batch, rules, place, arrived, work / "check", asked, known)
         if checked.decision.action is not Action.PROMOTE:

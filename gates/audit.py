@@ -1,19 +1,16 @@
-"""The audit record: one statement per decision, each holding the digest of the one before.
+"""The audit record: one statement per act, each with its place and the digest of the one before.
 
 It is built here and nowhere else, from nouns that are already frozen, and written before
 anything is promoted. The shape is an in-toto Statement (https://in-toto.io/Statement/v1),
-so that other tools can read it; the predicate is ours.
+so that other tools can read it; the predicate is ours and described in docs/record.md.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from tidegate.gates.digest import canonical, digest_json
-
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "https://tidegate.example/attestation/decision/v0.1"
+PREDICATE_TYPE = "https://tidegate.example/attestation/decision/v0.2"
 NO_PREVIOUS = "sha256:" + "0" * 64
 
 Statement = dict[str, Any]
@@ -30,18 +27,20 @@ def statement(
     subjects: Mapping[str, str],
     about: Mapping[str, Any],
     decided_at: datetime,
-    previous: str,
 ) -> Statement:
     """Say what was done to which model line, and on what grounds.
 
-    `act` is bless, decide or rollback; `subjects` names each digest that the act is about
-    (adapter, base, batch, recipe, policy, evidence); `about` is JSON without floats that
-    matter to nobody: the decision and its rulings, or the reason of a rollback.
+    `act` is bless, decide or rollback of a model line; rotate or recover, which are about the
+    ledger itself; or what people did to the quarantine. `model` is empty where the act is about
+    no line. `subjects` names at least one thing that the act is about, each by its digest
+    (adapter, base, batch, recipe, policy, evidence); `about` is JSON without floats that matter
+    to nobody: the decision and its rulings, or the reason of a rollback. Its `decision_id` names
+    the act: two statements with one id are one act, and the ledger writes it once.
     """
     return {
         "_type": STATEMENT_TYPE,
         "subject": [
-            {"name": name, "digest": _by_algorithm(digest)}
+            {"name": name, "digest": by_algorithm(digest)}
             for name, digest in sorted(subjects.items())
         ],
         "predicateType": PREDICATE_TYPE,
@@ -49,30 +48,32 @@ def statement(
             "act": act,
             "model": model,
             "about": dict(about),
-            "decidedAt": decided_at.astimezone(UTC).isoformat(timespec="seconds"),
-            "previous": previous,
+            "decidedAt": rfc3339(decided_at),
         },
     }
 
 
-def verify_chain(lines: list[bytes], name: str) -> list[tuple[str, Statement]]:
-    """Every statement with its digest, or BrokenLedger with the first line that is wrong."""
-    previous, out = NO_PREVIOUS, []
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-            follows = record["predicate"]["previous"]
-        except (ValueError, KeyError, TypeError):
-            raise BrokenLedger(f"{name}:{number}: not a statement") from None
-        if follows != previous:
-            raise BrokenLedger(f"{name}:{number}: does not follow the statement before it")
-        if canonical(record) != line:
-            raise BrokenLedger(f"{name}:{number}: is not written the canonical way")
-        previous = digest_json(record)
-        out.append((previous, record))
-    return out
+def placed(record: Statement, index: int, previous: str) -> Statement:
+    """The statement with its place in the ledger, which is signed together with the rest.
+
+    index: from 0. previous: digest of the statement before, NO_PREVIOUS for the first.
+    """
+    predicate = {**record["predicate"], "index": index, "previous": previous}
+    return {**record, "predicate": predicate}
 
 
-def _by_algorithm(digest: str) -> dict[str, str]:
+def by_algorithm(digest: str) -> dict[str, str]:
     algorithm, _, value = digest.partition(":")
     return {algorithm: value}
+
+
+def subject(record: Statement, name: str) -> str | None:
+    """The digest of one thing that a statement is about, as sha256:…"""
+    for said in record["subject"]:
+        if said["name"] == name:
+            return "".join(f"{how}:{value}" for how, value in said["digest"].items())
+    return None
+
+
+def rfc3339(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

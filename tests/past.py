@@ -151,13 +151,12 @@ class World:
         }
         when = datetime.now(UTC) - timedelta(days=days_ago)
         written = self.ledger.append(
-            lambda previous: statement(
+            statement(
                 act="decide",
                 model=MODEL,
                 subjects=subjects,
                 about=about,
                 decided_at=when,
-                previous=previous,
             )
         )
         record = self.ledger.find(written)

@@ -262,13 +262,12 @@ def test_numbers_that_do_not_come_out_again_are_not_shown(
 def test_what_no_gate_decided_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
     world.ledger.append(
-        lambda previous: statement(
+        statement(
             act="bless",
             model=MODEL,
             subjects={"base": digest("base")},
             about={"decision_id": "b", "action": "promote", "reason": "the base as released"},
             decided_at=datetime.now(UTC),
-            previous=previous,
         )
     )
     monkeypatch.setattr(module, "statement_of", lambda *_: world.ledger.read()[0])

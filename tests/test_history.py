@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.past import MODEL, POLICY, World, data, model
+from tests.past import MODEL, POLICY, World, data, digest, model
 from tidegate.flows.looking_back.history import Lost, Past, past_updates
 from tidegate.gates.audit import BrokenLedger, statement
 from tidegate.gates.types import Action
@@ -63,13 +63,12 @@ def test_since_leaves_out_what_is_older(world: World) -> None:
 def test_other_acts_and_other_lines_are_no_updates(world: World) -> None:
     for act, name in (("bless", MODEL), ("rollback", MODEL), ("decide", "another")):
         world.ledger.append(
-            lambda previous, act=act, name=name: statement(
+            statement(
                 act=act,
                 model=name,
-                subjects={},
+                subjects={"base": digest("base")},
                 about={"decision_id": f"{act} {name}"},
                 decided_at=datetime.now(UTC),
-                previous=previous,
             )
         )
     assert len(found(world)) == 2
@@ -159,13 +158,12 @@ def test_a_broken_ledger_is_no_history(world: World) -> None:
 
 def test_a_decision_that_says_nothing_is_an_error(world: World) -> None:
     world.ledger.append(
-        lambda previous: statement(
+        statement(
             act="decide",
             model=MODEL,
-            subjects={},
+            subjects={"base": digest("base")},
             about={"decision_id": "u-9"},
             decided_at=datetime.now(UTC),
-            previous=previous,
         )
     )
     with pytest.raises(BrokenLedger, match="is no record of a decision"):

@@ -105,7 +105,7 @@ def test_a_look_is_recorded_before_text_is_shown(world: World) -> None:
     assert ORDER in dict(look.texts).values()
     (act,) = world.acts()
     assert (act["act"], act["about"]["by"]) == ("look", "ada")
-    assert act["decidedAt"] == NOW.isoformat()
+    assert datetime.fromisoformat(act["decidedAt"]) == NOW
     assert "r0900" not in json.dumps(act) and "quokka" not in json.dumps(act)
     with pytest.raises(NotQuarantined):
         show_record(world.home, "r0001")

@@ -1,5 +1,6 @@
 """The whole cycle on a tiny real model: promote, refuse, go on, run again, roll back."""
 
+import getpass
 import json
 import os
 import signal
@@ -123,6 +124,7 @@ def test_the_statement_was_there_before_the_alias_and_names_everything(
     names = {s["name"] for s in statement["subject"]}
     assert names >= {"base", "adapter", "batch", "recipe", "policy", "code", "environment"}
     assert names >= {"evidence/data", "evidence/model"}
+    assert statement["predicate"]["about"]["requester"] == getpass.getuser()
     tags = Registry.open(world.home).find("tiny", "2").tags
     assert tags["gov.statement"] == first.statement
     acts = [e["predicate"]["act"] for e in entries.values()]

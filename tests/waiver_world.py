@@ -128,13 +128,12 @@ class World(People):
         shutil.copy(empty_database, self.home.mlflow_database)
         self.registry, self.ledger = Registry.open(self.home), Ledger(self.home.ledger)
         blessed = self.ledger.append(
-            lambda previous: statement(
+            statement(
                 act="bless",
                 model="m",
                 subjects={"base": BASE},
                 about={"decision_id": "bless", "action": "promote", "reason": "a test"},
                 decided_at=NOW,
-                previous=previous,
             )
         )
         self.registry.bless_base("m", "tiny", BASE, "Apache-2.0", statement=blessed)
@@ -161,7 +160,7 @@ class World(People):
         recipe = load_recipe(
             Path(__file__).parents[1] / "policies" / "recipes" / "anchored.yaml"
         )
-        update = Update.begin(line, self.home.updates / name, batch, rules, recipe)
+        update = Update.begin(line, self.home.updates / name, batch, rules, recipe, "rita")
         checked = self._checked(update, rules, kept)
         if kept < 1:
             return publish(update.refused(checked), NOW, ignore_progress)

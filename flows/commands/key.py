@@ -1,4 +1,4 @@
-"""`tidegate key …`: keys that people sign waivers and approvals with."""
+"""`tidegate key …`: keys of reviewers, and of the pipeline itself."""
 
 import os
 from pathlib import Path
@@ -8,10 +8,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tidegate.flows.commands.common import AsJson, print_json
+from tidegate.flows.commands.common import AsJson, Place, print_json
+from tidegate.flows.home import Home
 
 key = typer.Typer(
-    help="Keys that people sign waivers and approvals with.",
+    help="Keys of reviewers, and of the pipeline itself.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -55,11 +56,24 @@ def new(
 
 @key.command("show", epilog="Example: tidegate key show ~/.config/tidegate/keys/ada.pem")
 def show(
-    file: Annotated[Path, typer.Argument(help="A private key file.")], as_json: AsJson = False
+    file: Annotated[Path | None, typer.Argument(help="A private key file.")] = None,
+    pipeline: Annotated[
+        bool, typer.Option("--pipeline", help="The keys that this home signs with.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="With --pipeline: also write them into this folder.")
+    ] = None,
+    home: Place = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print the public half of a key."""
     from tidegate.flows.signing.keys import load_signer, public_of
 
+    if pipeline == (file is not None):
+        raise typer.BadParameter("give a private key file, or --pipeline")
+    if file is None:
+        _show_pipeline(Home.find(home), out, as_json)
+        return
     public = public_of(load_signer(file.expanduser(), passphrase))
     if as_json:
         print_json(public.model_dump())
@@ -68,6 +82,55 @@ def show(
     console.print(
         f"key    {public.key}\nkeyid  {public.keyid}", soft_wrap=True, highlight=False
     )
+
+
+@key.command("rotate", epilog="Example: tidegate key rotate")
+def rotate(
+    lost: Annotated[
+        bool,
+        typer.Option("--lost", help="The old private key is gone: the new one signs alone."),
+    ] = False,
+    home: Place = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign the ledger with a new key from now on. What was signed before stays valid."""
+    from tidegate.flows.ledger import Ledger
+
+    book = Ledger(Home.find(home).ledger)
+    digest = book.rotate(lost=lost)
+    new = book.keys.trusted()[-1]
+    if as_json:
+        print_json({"statement": digest, **new.model_dump()})
+        return
+    Console().print(
+        f"key    {new.key}\nkeyid  {new.keyid}\nstatement  {digest}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _show_pipeline(home: Home, out: Path | None, as_json: bool) -> None:
+    from tidegate.flows.attesting import export_keys
+    from tidegate.flows.ledger import Ledger
+    from tidegate.flows.signing.head import vkey
+    from tidegate.flows.usage import UsageError
+
+    book = Ledger(home.ledger)
+    keys = book.keys.trusted()
+    if not keys:
+        raise UsageError(f"{home.keys}: no key yet; the first update makes it")
+    written = export_keys(book, out) if out else ()
+    origin = book.origin()
+    said = [{**one.model_dump(), "vkey": vkey(origin, one)} for one in keys]
+    if as_json:
+        print_json({"keys": said, "written": [str(path) for path in written]})
+        return
+    console = Console()
+    for line in said:
+        for name, value in line.items():
+            console.print(f"{name:<6} {value}", soft_wrap=True, highlight=False)
+    for path in written:
+        console.print(escape(str(path)), soft_wrap=True, highlight=False)
 
 
 def passphrase() -> str:

@@ -230,7 +230,7 @@ def _not_redecided(entry: Entry, why: str) -> NotRedecided:
 
 
 def _nothing(home: Home, model: str, begin: datetime | None) -> str:
-    known = {record["predicate"]["model"] for _, record in Ledger(home.ledger).read()} - {""}
+    known = Ledger(home.ledger).model_lines()
     if model not in known:
         names = ", ".join(sorted(known)) or "none yet"
         return f"{home.ledger}: there is no model line {model!r}; known: {names}"

@@ -13,7 +13,7 @@ from typing import Any
 from tidegate.flows.home import Home
 from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.ledger import Ledger
-from tidegate.gates.audit import Statement, statement
+from tidegate.gates.audit import statement
 
 
 def record_act(
@@ -26,17 +26,14 @@ def record_act(
 ) -> str:
     """Write what was done into the ledger, once for each decision_id; the statement's digest."""
 
-    def build(previous: str) -> Statement:
-        return statement(
-            act=act,
-            model="",
-            subjects=subjects,
-            about={"decision_id": decision_id, **about},
-            decided_at=now,
-            previous=previous,
-        )
-
-    return Ledger(home.ledger).append(build)
+    record = statement(
+        act=act,
+        model="",
+        subjects=subjects,
+        about={"decision_id": decision_id, **about},
+        decided_at=now,
+    )
+    return Ledger(home.ledger).append(record)
 
 
 def salted(home: Home, batch: str, ids: Iterable[str]) -> list[str]:

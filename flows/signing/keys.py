@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
 )
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from pydantic import StringConstraints
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
@@ -55,6 +56,37 @@ class PublicKey(Noun):
             raise KeyFileError(f"{text[:60]!r} is no Ed25519 public key (base64 of 32 bytes)")
         return cls(key=base64.b64encode(raw).decode(), keyid=hashlib.sha256(raw).hexdigest())
 
+    @classmethod
+    def given(cls, text: str) -> tuple["PublicKey", ...]:
+        """The keys that a command was given: base64, or a file of it (one a line) or of PEM.
+
+        Raises KeyFileError if it is neither, or the file has none.
+        """
+        path = Path(text).expanduser()
+        if not path.is_file():
+            return (cls.parse(text),)
+        content = path.read_bytes()[:MOST_BYTES]
+        if b"-----BEGIN PUBLIC KEY-----" in content:
+            try:
+                key = serialization.load_pem_public_key(content)
+            except ValueError:
+                key = None
+            if not isinstance(key, Ed25519PublicKey):
+                raise KeyFileError(f"{path}: no Ed25519 public key in PEM")
+            return (public_half(key),)
+        found = tuple(cls.parse(line) for line in content.decode("ascii", "replace").split())
+        if not found:
+            raise KeyFileError(f"{path}: holds no public key (base64 of 32 bytes, one a line)")
+        return found
+
+    @property
+    def pem(self) -> bytes:
+        """As SubjectPublicKeyInfo, which every other tool reads."""
+        raw = Ed25519PublicKey.from_public_bytes(base64.b64decode(self.key))
+        return raw.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
     def for_securesystemslib(self) -> SSlibKey:
         """The same key as stock DSSE, in-toto and TUF clients take it."""
         raw = base64.b64decode(self.key)
@@ -84,13 +116,6 @@ def new_key(path: Path, passphrase: str | None = None) -> PublicKey:
     if passphrase == "":
         raise KeyFileError("the passphrase is empty; give one, or make the key without")
     private = Ed25519PrivateKey.generate()
-    text = private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.BestAvailableEncryption(passphrase.encode())
-        if passphrase is not None
-        else serialization.NoEncryption(),
-    )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -99,10 +124,21 @@ def new_key(path: Path, passphrase: str | None = None) -> PublicKey:
             f"{path}: there is a file already; a key is never written over, name another"
         ) from None
     with os.fdopen(handle, "wb") as file:
-        file.write(text)
+        file.write(as_pem(private, passphrase))
         file.flush()
         os.fsync(file.fileno())
     return public_half(private.public_key())
+
+
+def as_pem(private: PrivateKeyTypes, passphrase: str | None = None) -> bytes:
+    """A private key as PKCS#8."""
+    return private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(passphrase.encode())
+        if passphrase is not None
+        else serialization.NoEncryption(),
+    )
 
 
 def load_signer(path: Path, passphrase: Passphrase) -> CryptoSigner:
@@ -111,7 +147,7 @@ def load_signer(path: Path, passphrase: Passphrase) -> CryptoSigner:
     Raises KeyFileError if it cannot be read, others can read it, the passphrase is wrong, or
     it holds no Ed25519 key. No message holds any part of the file.
     """
-    text = _read_private(path)
+    text = read_private(path)
     try:
         private = _parse(text, None)
     except TypeError:  # encrypted
@@ -136,7 +172,7 @@ def public_of(signer: CryptoSigner) -> PublicKey:
     return PublicKey.parse(base64.b64encode(raw).decode())
 
 
-def _read_private(path: Path) -> bytes:
+def read_private(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             # Of the open file, not of the path: nobody can swap it in between.

@@ -99,11 +99,7 @@ def apply_waivers(
         for check, path in zip(checks, files, strict=True):
             write(kept_path(home, str(check.digest)), read(path))
         ledger = Ledger(home.ledger)
-        written = ledger.append(
-            lambda previous: _statement(
-                model, about, decision, checks, decision_id, now, previous
-            )
-        )
+        written = ledger.append(_statement(model, about, decision, checks, decision_id, now))
         record = ledger.find(written)
         if record is None:
             raise BrokenLedger(f"{ledger.path}: the statement {written} is gone")
@@ -195,7 +191,6 @@ def _statement(
     checks: Sequence[WaiverCheck],
     decision_id: str,
     now: datetime,
-    previous: str,
 ) -> Statement:
     entry = about.past.entry
     first = entry.record["predicate"]["about"]
@@ -221,7 +216,6 @@ def _statement(
             "supersedes": about.latest.statement,
         },
         decided_at=now,
-        previous=previous,
     )
 
 
