@@ -1,7 +1,7 @@
 """How much of the batch comes from one author, and from one source.
 
 Sees: the place of each record among its author's and its source's, in an order that is
-hashed from the ids and the batch, so that nobody chooses which records are the first.
+hashed with a secret, so that nobody chooses which records are the first.
 Cannot see: one person behind many accounts.
 """
 
