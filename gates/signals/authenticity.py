@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidegate.gates.signals.copies import rank
-from tidegate.gates.signals.prints import hashes
+from tidegate.gates.signals.caps import fair
+from tidegate.gates.signals.prints import Prints, hashes
 from tidegate.gates.signals.signatures import GatewayKey, Response, is_valid
 
 READ = ("id", "messages", "correction", "model", "signature")
@@ -83,15 +83,18 @@ class Lanes:
         return {LANE: lane.astype(np.float32)}
 
 
-def counted(lane: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
-    """The share of low trust if a record is kept with all that stand before it in `order`.
+def counted(lane: np.ndarray, prints: Prints) -> dict[str, np.ndarray]:
+    """The share of low trust if a record is kept with all that stand before it.
 
-    0 for signed records; 1 for forged and unmeasured ones, which take nobody's place.
+    They stand in an order that is fair to authors and hashed with a secret. 0 for signed records; 1 for forged and unmeasured ones, which take nobody's place.
     """
     signed = lane == Lane.SIGNED
     low = (lane > Lane.SIGNED) & (lane < Lane.FORGED)
-    places = rank(low, order).astype(np.float64)
-    share = np.where(low, places / (places + signed.sum()), np.where(signed, 0.0, 1.0))
+    places = np.zeros(len(lane))
+    places[low] = fair(prints.author[low], prints.order[low])
+    share = np.where(
+        low, places / np.maximum(places + signed.sum(), 1), np.where(signed, 0.0, 1.0)
+    )
     return {LOW_TRUST_SHARE: share.astype(np.float32)}
 
 

@@ -101,7 +101,7 @@ class Signals:
         if self.voices is not None:
             counts |= support.measure(self.voices, self.rows)
         if settings.lanes is not None and settings.lanes.keys:
-            counts |= authenticity.counted(self.columns["lane"], self.prints.order)
+            counts |= authenticity.counted(self.columns["lane"], self.prints)
         if settings.quotas is not None:
             counts |= settings.quotas.counted(self.columns, self.prints)
         return replace(self, columns={**self.columns, **counts})

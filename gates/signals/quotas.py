@@ -3,7 +3,8 @@
 Sees: for each record its tier (the first of the policy's that its source and lane fit), its
 place in the tier and among its author's records there, how much text its author has up to
 it, and how many records of the author were learned in earlier updates. All places are in an
-order that is hashed with a secret, so that nobody chooses which records come first.
+order that is hashed with a secret, so that nobody chooses which records come first; under a
+share everybody's first record comes before anybody's second.
 Cannot see: one person behind many accounts; an author who was forgotten starts anew.
 
 Source of the bound on records and text an author: Charles et al. 2024, arXiv 2407.07737.
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidegate.gates.signals.caps import fair
 from tidegate.gates.signals.copies import rank
 from tidegate.gates.signals.prints import Prints
 
@@ -85,7 +87,7 @@ class Quotas:
         for number, members in enumerate(self.tiers):
             inside = tier == number
             places = np.zeros((2, len(tier)), dtype=np.float64)
-            places[0, inside] = np.argsort(np.argsort(order[inside])) + 1
+            places[0, inside] = fair(author[inside], order[inside])
             places[1, inside] = rank(author[inside], order[inside])
             share = places[0] / np.maximum(places[0] + (~inside).sum(), 1)
             found[share_of(members.name)] = share.astype(np.float32)
