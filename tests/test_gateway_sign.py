@@ -1,5 +1,6 @@
 """A signature stands for one response under one id, and for nothing else."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from tidegate.flows.commands.gateway import gateway as commands
 from tidegate.flows.gateway import keys
 from tidegate.flows.gateway.sign import CannotSign, GatewayKeyError, SigningKey, sign_response
 from tidegate.flows.home import Home
@@ -224,3 +227,21 @@ def test_signing_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_commands_say_keys_and_never_secrets(tmp_path: Path) -> None:
+    out = tmp_path / "gateway.key"
+
+    def run(*words: str) -> str:
+        done = CliRunner().invoke(commands, [*words, "--home", str(tmp_path / "home")])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "no gateway is trusted" in run("show")
+    run("new", "--out", str(out), "--algorithm", "hmac-sha256")
+    (key,) = json.loads(run("show", "--json"))
+    secret = out.read_text().split(":")[1].strip()
+    assert key["algorithm"] == "hmac-sha256" and secret not in run("show")
+    assert "revoked" in run("revoke", key["keyid"])
+    assert json.loads(run("show", "--json")) == []
+    assert json.loads(run("trust", str(out), "--json"))["trusted"] == key["keyid"]
