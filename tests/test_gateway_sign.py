@@ -160,7 +160,7 @@ def test_what_cannot_be_learned_is_not_signed(changes: dict[str, Any], why: str)
 
 
 def test_messages_are_signed_as_they_will_be_stored() -> None:
-    parts = [
+    parts: list[Any] = [
         {"role": "developer", "content": "Be kind."},
         {"role": "user", "content": [{"type": "text", "text": "Is it open?"}]},
     ]
