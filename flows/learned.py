@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tidegate.flows.home import Home
-from tidegate.flows.intake.batches import sync_folder
+from tidegate.flows.intake.home_key import sync_folder
 from tidegate.flows.intake.pseudonym import pseudonym_key
 
 COLUMNS = pa.schema([("user", pa.string()), ("record", pa.uint64())])

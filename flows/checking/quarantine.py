@@ -83,9 +83,7 @@ def store(
                     first.get(name, now or datetime.now(UTC))
                     for name in table["id"].to_pylist()
                 ]
-                dated = filled(table, GIVEN).append_column(
-                    SINCE, pa.array(since, SINCE.type)
-                )
+                dated = filled(table, GIVEN).append_column(SINCE, pa.array(since, SINCE.type))
                 yield dated.cast(KEPT_APART)
             for table in rest:
                 yield table.filter(pc.invert(pc.is_in(table["id"], known)))
