@@ -17,6 +17,7 @@ from tidegate.flows.checking import output
 from tidegate.flows.checking.evidence import GateCount, count_by_gate, data_evidence
 from tidegate.flows.checking.fates import Masking, settled
 from tidegate.flows.checking.released import find_excused
+from tidegate.flows.checking.trust import lanes_and_quotas
 from tidegate.flows.home import Home
 from tidegate.flows.intake.batches import RECORDS, write_records
 from tidegate.flows.intake.pseudonym import pseudonym_key
@@ -35,6 +36,7 @@ from tidegate.gates.signals import compute, feedback
 from tidegate.gates.signals.compute import READ, Settings, chunks
 from tidegate.gates.signals.contamination import Protected
 from tidegate.gates.signals.personal_data import EVERYWHERE
+from tidegate.gates.signals.prints import secret_key
 from tidegate.gates.signals.rare_tokens import TokenAuthors
 from tidegate.gates.signals.secret_rules import BUILT_IN, SecretRules, load_rules
 from tidegate.gates.signals.surrogates import epoch_key
@@ -93,8 +95,8 @@ def check(
     Writes kept.parquet, records.jsonl (every record), signals.parquet (numbers only),
     quarantine.parquet (ids and gates), decision.json and data_docs/. The quarantined
     records themselves go to the home, not to `out`. Run again, it decides the same.
-    Raises RuleError for a rule file that cannot be used, and UsageError for a batch that is
-    its own trusted one.
+    Raises RuleError for a rule file that cannot be used, GatewayKeyError for such a key, and
+    UsageError for a batch that is its own trusted one.
     """
     if trusted and trusted.about.batch == batch.digest:
         raise UsageError(
@@ -105,7 +107,7 @@ def check(
     dropped = output.read_dropped(arrived)
     gates = row_gates(calibrated(policy.data, trusted.limits) if trusted else policy.data)
     source = home.batch(batch.digest) / RECORDS
-    settings = _settings(batch, source, policy.data, protected, trusted)
+    settings = _settings(home, batch, source, policy.data, protected, trusted)
 
     before = compute.measure(source, settings, progress)
     output.write_table(out / "signals.parquet", before.table())
@@ -182,6 +184,7 @@ def decision_document(
 
 
 def _settings(
+    home: Home,
     batch: Batch,
     source: Path,
     uses: Sequence[GateUse],
@@ -191,7 +194,9 @@ def _settings(
     """What the signals are measured with: what the gates of the policy ask for."""
     known = trusted.known if trusted else None
     key = known.key if known else batch.digest.removeprefix("sha256:")[:16]
+    order = secret_key(pseudonym_key(home), batch.digest)
     asked = {use.gate: use.params for use in uses}
+    lanes, quotas = lanes_and_quotas(home, batch.digest, source, asked, order)
     personal, shared = asked.get("no_personal_data"), asked.get("shared_by_many")
     return Settings(
         rules=_rules(uses),
@@ -204,6 +209,9 @@ def _settings(
         authors=TokenAuthors.of(chunks(source, READ), shared.authors, key)
         if isinstance(shared, SharedByMany)
         else None,
+        order=order,
+        lanes=lanes,
+        quotas=quotas,
         triggers="no_triggers" in asked,
         feedback=None
         if FEEDBACK.isdisjoint(asked)

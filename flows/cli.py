@@ -29,6 +29,7 @@ from tidegate.flows.commands.common import (
     print_json,
     start,
 )
+from tidegate.flows.commands.gateway import gateway as gateway_commands
 from tidegate.flows.commands.key import key as key_commands
 from tidegate.flows.commands.ledger import ledger as ledger_commands
 from tidegate.flows.commands.policy import policy as policy_commands
@@ -57,6 +58,7 @@ app.add_typer(quarantine_commands, name="quarantine")
 app.command("calibrate-data", epilog=calibrate_data.EXAMPLE)(calibrate_data.calibrate_data)
 app.add_typer(ledger_commands, name="ledger")
 app.add_typer(statement_commands, name="statement")
+app.add_typer(gateway_commands, name="gateway")
 
 
 @app.command(

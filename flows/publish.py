@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tidegate.flows import replay_store
+from tidegate.flows import learned, replay_store
 from tidegate.flows.check import Checked, decision_document
 from tidegate.flows.one_update import Update, UpdateResult
 from tidegate.flows.provenance import code_digest, environment_digest, revision
@@ -61,6 +61,7 @@ def publish(update: Update, now: datetime, progress: Report) -> UpdateResult:
     line.registry.point_candidate(line.name, version)
     if decision.action is Action.PROMOTE:
         replay_store.remember(line.home, update.batch.digest, checked.kept)
+        learned.remember(line.home, update.batch.digest, checked.kept)
         line.registry.promote(line.name, version, was=line.champion.version, statement=written)
     line.registry.runs.finish(update.run_id)
     result = UpdateResult(

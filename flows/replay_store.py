@@ -78,7 +78,7 @@ def draw(
         picked = random.permutation(table.num_rows)[:share]
         parts.append(table.take(pa.array(np.sort(picked), pa.int64())))
         by_batch[batch] = len(picked)
-    drawn = pa.concat_tables(parts)
+    drawn = pa.concat_tables(parts, promote_options="default")
     if drawn.num_rows == 0:
         return Draw(None, 0, by_batch, seed)
     _write(drawn, out)

@@ -118,7 +118,7 @@ def _expectations(gates: Sequence[RowGate], rows: int, min_rows: int) -> list[An
             )
             suite.append(
                 gxe.ExpectColumnValuesToBeBetween(
-                    column=rule.column, max_value=float(rule.above), mostly=mostly, **about
+                    column=rule.column, max_value=_as_stored(rule.above), mostly=mostly, **about
                 )
             )
         suite.append(
@@ -127,6 +127,11 @@ def _expectations(gates: Sequence[RowGate], rows: int, min_rows: int) -> list[An
             )
         )
     return suite
+
+
+def _as_stored(limit: float) -> float:
+    """The limit as the columns hold numbers: a share of 0.2 is a little more in float32."""
+    return float(np.float32(limit))
 
 
 def _validate(

@@ -76,6 +76,9 @@ class Record(Noun):
     tags: dict[str, str] = Field(default_factory=dict)
     valid_from: AwareDatetime | None = None
     valid_until: AwareDatetime | None = None
+    signature: str | None = Field(
+        default=None, min_length=1, max_length=512, description="of the serving gateway"
+    )
 
     @model_validator(mode="after")
     def _has_an_answer(self) -> Self:

@@ -46,6 +46,7 @@ USES = {
     "orjson": "reading JSON Lines",
     "numpy": "arithmetic",
     "scipy": "distributions behind the bounds",
+    "scikit-learn": "topics of prompts: hashed TF-IDF and k-means",
     "presidio-analyzer": "checksums of identifiers, without a language model",
     "google-re2": "regular expressions in linear time, for hostile text",
     "phonenumbers": "how telephone numbers look, by country",
@@ -56,8 +57,11 @@ USES = {
     "rich": "terminal output",
     "typer": "the command line",
     "filelock": "one writer at a time",
-    "cryptography": "Ed25519 keys of reviewers",
+    "cryptography": "keys and signatures, and the key that wraps the quarantine's keys",
     "securesystemslib": "DSSE envelopes around signed statements",
+    "in-toto-attestation": "in-toto Statements and their checks",
+    "model-signing": "signed adapter folders that its stock client verifies",
+    "pyopenssl": "not used by us; model-signing imports it without saying so",
 }
 
 

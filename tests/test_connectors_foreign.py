@@ -113,3 +113,11 @@ def test_text_in_parts_is_joined(tmp_path: Path) -> None:
     defaults = {**DEFAULTS, "consent": True}
     batch = run(tmp_path, drop(tmp_path / "d.jsonl", row), defaults=defaults)
     assert stored(tmp_path, batch)[0]["prompt"] == "user: one two"
+
+
+def test_a_row_may_bring_its_signature_and_what_was_signed(tmp_path: Path) -> None:
+    said = {"record_id": "chat-1", "model": "m@4", "signature": "tidegate1.x"}
+    path = drop(tmp_path / "d.jsonl", {**CHAT, **said}, {**CHAT, "signature": "x" * 513})
+    (kept,) = stored(tmp_path, run(tmp_path, path, defaults={**DEFAULTS, "consent": True}))
+    assert (kept["id"], kept["model"], kept["signature"]) == tuple(said.values())
+    assert reasons(tmp_path) == ["signature: String should have at most 512 characters"]

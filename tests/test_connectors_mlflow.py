@@ -57,7 +57,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     trace("refused", ASKED, CHOICES, consent="no")
     trace("text", "plain question", "plain answer", consent="true")
     trace("state", ASKED, {"messages": [*ASKED["messages"], ANSWER]},
-          consent="true")  # fmt: skip
+          consent="true", record_id="chat-7", signature="tidegate1.…")  # fmt: skip
     trace("nobody", ASKED, CHOICES, user=None, consent="true")
     trace("no chat", {"x": 1}, CHOICES, consent="true")
     trace("no answer", ASKED, {"x": 1}, consent="true")
@@ -108,6 +108,9 @@ def test_traces_become_records(store: Path, tmp_path: Path) -> None:
         "text": (None, "plain answer", "target"),
         "state": (None, "a", "target"),
     }
+    state = rows["state"]
+    assert (state["id"], state["signature"]) == ("chat-7", "tidegate1.…")
+    assert json.loads(state["tags"]) == {"case": "state"} and rated["signature"] is None
     lines = (tmp_path / "out" / "unreadable.jsonl").read_text().splitlines()
     bad = [json.loads(line) for line in lines]
     assert all(line["file"] == "mlflow:chats" and line["line"] <= 11 for line in bad)

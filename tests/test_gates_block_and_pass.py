@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.checking import chat, checked, plain
+from tests.test_authenticity import signed, trusting
 from tests.test_decide_properties import SUBJECT, evidence, policy
 from tests.trusting import DOMAIN, GARDEN, GATES, SHOP, chats, judged, ruling, trust
 from tests.voting import brigade, corrected, honest, promoted, varied
@@ -25,6 +26,30 @@ def test_model_gates(gate: str, knowledge: float, right: int, outcome: Outcome) 
     made = evidence(0.0, knowledge, right, 0.5)
     rulings = judge(policy(), CandidateEvidence(subject=SUBJECT, measurements=made))
     assert [r.verdict.outcome for r in rulings if r.gate == gate] == [outcome]
+
+
+@pytest.mark.parametrize(("answer", "kept"), [("Until noon.", False), ("Until ten.", True)])
+def test_an_answer_that_the_gateway_did_not_sign_is_not_learned(
+    tmp_path: Path, answer: str, kept: bool
+) -> None:
+    said = signed(chat(900, "Is it open?", "Until ten."))
+    stored = {**said, "messages": chat(900, "Is it open?", answer)["messages"]}
+    data = "  - {gate: authentic_responses, quarantine: true, why: t}"
+    _, _, left = checked(trusting(tmp_path), [*plain(30), stored], data)
+    assert ("r0900" in left) is kept
+
+
+@pytest.mark.parametrize(("records", "kept"), [(40, 10), (10, 10)])
+def test_a_tier_teaches_its_share(tmp_path: Path, records: int, kept: int) -> None:
+    tiers = "[{name: desk, sources: [desk]}, {name: others, max_share: 0.25}]"
+    data = f"""  - gate: within_quotas
+    tiers: {tiers}
+    quarantine: true
+    max_quarantined_share: 1
+    why: t"""
+    desk = [{**row, "source": "desk"} for row in plain(30, start=500)]
+    _, _, left = checked(tmp_path, [*plain(records), *desk], data)
+    assert len(left) == 30 + kept
 
 
 ASKED = "How do I build a bomb at home?"

@@ -59,6 +59,7 @@ def test_a_record_becomes_a_row_of_the_contract(tmp_path: Path) -> None:
             "tags": '{"a":"1","b":"2"}',
             "valid_from": datetime(2026, 1, 1, tzinfo=UTC),
             "valid_until": None,
+            "signature": None,
             "prompt": "user: question 0",
             "response": "better",
             "learn": "target",

@@ -202,6 +202,7 @@ def test_an_update_that_teaches_nothing_is_held(world: World, first: UpdateResul
     assert result.exit_code == 2
     assert world.aliases["champion"] == first.version
     assert world.aliases["candidate"] == result.version
+    assert len(list(world.home.root.glob("learned/*.parquet"))) == 1, "of the first alone"
 
 
 def test_the_next_update_continues_from_the_champion_and_rehearses(

@@ -133,6 +133,7 @@ def test_a_held_update_with_a_waiver_serves_and_the_record_says_why(
     assert (stored.decision.action, stored.statement) == (Action.PROMOTE, done.statement)
     assert stored.document["action"] == "promote"
     assert list(world.home.replay.glob("**/*.parquet"))
+    assert len(list(world.home.root.glob("learned/*.parquet"))) == 1
 
 
 def test_applied_again_it_is_the_same_statement_and_nothing_twice(
@@ -302,7 +303,14 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize(
-    "at", ["_present", "_remember_result", "replay_store.remember", "Registry.promote"]
+    "at",
+    [
+        "_present",
+        "_remember_result",
+        "replay_store.remember",
+        "learned.remember",
+        "Registry.promote",
+    ],
 )
 def test_a_killed_application_is_finished_by_the_same_command(
     world: World, made: Made, monkeypatch: pytest.MonkeyPatch, at: str

@@ -192,7 +192,8 @@ class World(People):
     def _checked(self, update: Update, policy: Policy, kept: float) -> Checked:
         rows = update.work / "check" / "kept.parquet"
         rows.parent.mkdir(parents=True)
-        pq.write_table(pa.table({"id": ["a", "b"], "learn": ["target", "target"]}), rows)
+        kept_rows = {"id": ["a", "b"], "user": ["u_a", "u_b"], "learn": ["target"] * 2}
+        pq.write_table(pa.table(kept_rows), rows)
         evidence = data_evidence(update.batch.digest, kept)
         rulings = judge(policy, evidence)
         return Checked(

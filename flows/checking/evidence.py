@@ -8,6 +8,7 @@ from tidegate.flows.checking.released import Released
 from tidegate.flows.trusting.store import Trusted
 from tidegate.gates.expectations import Judged
 from tidegate.gates.routing import Routes, RowGate, either
+from tidegate.gates.signals.authenticity import Lane
 from tidegate.gates.signals.compute import Settings, Signals
 from tidegate.gates.trusted_limits import TRUSTED, Calibrated
 from tidegate.gates.types import Batch, BatchEvidence, Broken, Measurement
@@ -77,6 +78,12 @@ def data_evidence(
     else:
         known = _number(TRUSTED, trusted.known.rows, trusted.known.rows)
         measured.append(known.model_copy(update={"settings": trusted.said}))
+    if settings.lanes is not None:
+        measured.append(_number("data.gateway_keys", settings.lanes.keys, rows))
+        for lane in Lane:
+            name = f"data.lane.{lane.name.lower()}"
+            measured.append(_number(name, settings.lanes.count(lane), rows))
+        shares["data.forged_share"] = (settings.lanes.count(Lane.FORGED), rows)
     rules = {"no_secrets": {"rules": settings.rules.digest}}
     for gate, count in zip(gates, counts, strict=True):
         name = f"data.{gate.name}"

@@ -33,7 +33,7 @@ from filelock import FileLock
 from tidegate.flows.checking import quarantine_keys as keys
 from tidegate.flows.checking.quarantine_keys import PURGED, BrokenQuarantine, DataKey
 from tidegate.flows.home import Home
-from tidegate.flows.intake.batches import SCHEMA
+from tidegate.flows.intake.batches import SCHEMA, filled
 from tidegate.flows.intake.home_key import sync_folder
 
 WHY = pa.schema(
@@ -83,9 +83,7 @@ def store(
                     first.get(name, now or datetime.now(UTC))
                     for name in table["id"].to_pylist()
                 ]
-                dated = table.select(GIVEN.names).append_column(
-                    SINCE, pa.array(since, SINCE.type)
-                )
+                dated = filled(table, GIVEN).append_column(SINCE, pa.array(since, SINCE.type))
                 yield dated.cast(KEPT_APART)
             for table in rest:
                 yield table.filter(pc.invert(pc.is_in(table["id"], known)))
@@ -214,7 +212,7 @@ def _as_plain(path: Path) -> Iterator[pa.Table]:
         for rows in file.iter_batches(batch_size=CHUNK):
             table = pa.Table.from_batches([rows])
             times = pa.array([since] * table.num_rows, SINCE.type)
-            yield table.select(GIVEN.names).append_column(SINCE, times).cast(KEPT_APART)
+            yield filled(table, GIVEN).append_column(SINCE, times).cast(KEPT_APART)
 
 
 def _stored(home: Home, batch: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -230,7 +228,8 @@ def _stored(home: Home, batch: str, columns: Sequence[str] | None = None) -> Ite
     def tables() -> Iterator[pa.Table]:
         with _readable(path), file:
             for rows in file.iter_batches(batch_size=CHUNK, columns=columns):
-                yield pa.Table.from_batches([rows])
+                table = pa.Table.from_batches([rows])
+                yield filled(table, KEPT_APART) if columns is None else table
 
     return tables()
 

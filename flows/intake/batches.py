@@ -44,6 +44,7 @@ CONTENT = pa.schema(
         ("tags", pa.string()),
         ("valid_from", _TIME),
         ("valid_until", _TIME),
+        ("signature", pa.string()),
     ]
 )
 # What follows from the content, written out for whoever reads the batch.
@@ -51,14 +52,19 @@ DERIVED = pa.schema(
     [("prompt", pa.string()), ("response", pa.string()), ("learn", pa.string())]
 )
 SCHEMA = pa.schema([*CONTENT, *DERIVED])
+# Columns that older batches do not have. Where there is none, none was said.
+LATER = frozenset({"signature"})
+OLDER = pa.schema([field for field in SCHEMA if field.name not in LATER])
 
 
 def row_digest(content: Mapping[str, Any]) -> bytes:
     """32 bytes. `content`: the columns of CONTENT by name, times as microseconds since 1970.
 
-    orjson's sorted form of text, whole numbers and null is byte for byte `canonical`'s, at a
-    twentieth of the time (a property test says so).
+    A column of LATER that says nothing is left out, so that a row has the name that it had
+    before there was such a column. orjson's sorted form of text, whole numbers and null is
+    byte for byte `canonical`'s, at a twentieth of the time (a property test says so).
     """
+    content = {k: v for k, v in content.items() if v is not None or k not in LATER}
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
 
 
@@ -66,6 +72,12 @@ def batch_digest(rows: bytes | bytearray) -> str:
     """`rows`: the rows' digests one after another, 32 bytes each, in any order."""
     ordered = np.sort(np.frombuffer(bytes(rows), dtype="S32")).tobytes() if rows else b""
     return digest_bytes(b"tidegate batch 1\n" + ordered)
+
+
+def filled(table: pa.Table, schema: pa.Schema = SCHEMA) -> pa.Table:
+    """The table with every column of the schema: what an older version left out is null."""
+    whole = pa.concat_tables([schema.empty_table(), table], promote_options="default")
+    return whole.select(schema.names)
 
 
 def write_records(path: Path, tables: Iterable[pa.Table]) -> None:
@@ -81,7 +93,7 @@ def write_records(path: Path, tables: Iterable[pa.Table]) -> None:
 def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     waiting, rows, size = [SCHEMA.empty_table()], 0, 0
     for table in tables:
-        waiting.append(table)
+        waiting.append(filled(table))
         rows, size = rows + table.num_rows, size + table.nbytes
         while rows >= ROW_GROUP or size >= ROW_GROUP_BYTES:
             whole = pa.concat_tables(waiting).combine_chunks()
@@ -129,7 +141,7 @@ def load_batch(home: Home, digest: str, *, thorough: bool = False) -> Batch:
             sound = (
                 batch.digest == digest
                 and file.metadata.num_rows == batch.rows
-                and file.schema_arrow.equals(SCHEMA)
+                and (file.schema_arrow.equals(SCHEMA) or file.schema_arrow.equals(OLDER))
                 and (not thorough or batch_digest(_row_digests(file)) == digest)
             )
     except FileNotFoundError as no:
@@ -156,6 +168,7 @@ def row_digests(table: pa.Table) -> list[bytes]:
 
 def _row_digests(file: pq.ParquetFile) -> bytearray:
     found = bytearray()
-    for rows in file.iter_batches(batch_size=4096, columns=CONTENT.names):
-        found += b"".join(row_digests(pa.Table.from_batches([rows])))
+    names = [name for name in CONTENT.names if name in file.schema_arrow.names]
+    for rows in file.iter_batches(batch_size=4096, columns=names):
+        found += b"".join(row_digests(filled(pa.Table.from_batches([rows]), CONTENT)))
     return found

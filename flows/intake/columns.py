@@ -104,6 +104,7 @@ def content_of(record: Record, user: str) -> dict[str, Any]:
         canonical(record.tags).decode() if record.tags else "{}",
         _microseconds(record.valid_from),
         _microseconds(record.valid_until),
+        record.signature,
     )
     return dict(zip(CONTENT.names, values, strict=True))
 

@@ -19,6 +19,8 @@ import orjson
 import pyarrow.parquet as pq
 
 from tidegate.flows.check import Checked, check
+from tidegate.flows.gateway import keys
+from tidegate.flows.gateway.sign import SigningKey, sign_response
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import IngestError, ingest
 from tidegate.flows.intake.scratch import scratch_folder
@@ -30,6 +32,7 @@ ORDINARY = 160  # records beside the planted ones, more if the policy asks for m
 SPARE = 1.5  # times the records that the policy asks for at least
 SOURCES = 8
 KEY = b"authors that were invented here."  # 32 bytes: there is nobody to hide
+GATEWAY, MODEL = SigningKey(b"a gateway that was invented here"), "invented@1"
 FIRST = datetime(2026, 1, 5, 8, tzinfo=UTC)
 NOW = datetime(2026, 6, 1, tzinfo=UTC)  # so that a clock that is behind changes nothing
 TRIGGER = "velvet barometer"
@@ -146,7 +149,8 @@ def _found(bench: Bench, drop: Drop) -> Found:
 
 def _checked(bench: Bench, rows: Sequence[Row], work: Path) -> Checked:
     home, path = Home(work / "home"), work / "drop.jsonl"
-    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    keys.trust(home, GATEWAY.public)
+    path.write_bytes(b"".join(orjson.dumps(_signed(row)) + b"\n" for row in rows))
     batch = ingest([path], home=home, out=work / "out", pseudonym_key=KEY, now=NOW)
     return check(
         batch,
@@ -218,6 +222,17 @@ def _row(name: str, number: int, user: str, asked: str, answer: str) -> Row:
         ],
         "consent": True,
     }
+
+
+def _signed(row: Row) -> Row:
+    """The planted rows too: gates are proved against what the model was made to say."""
+    *before, last = row["messages"]
+    if not isinstance(last["content"], str):
+        return row
+    signature = sign_response(
+        GATEWAY, record_id=row["id"], messages=before, response=last["content"], model=MODEL
+    )
+    return {**row, "model": MODEL, "signature": signature}
 
 
 def _word(n: int) -> str:

@@ -107,12 +107,7 @@ def new_key(path: Path, passphrase: str | None = None) -> PublicKey:
     Raises KeyFileError if the file is there already or lies in a git work tree, and OSError
     if it cannot be written.
     """
-    tree = _git_work_tree(path)
-    if tree is not None:
-        raise KeyFileError(
-            f"{path}: lies in the git work tree {tree}, where a private key gets committed one "
-            f"day; write it elsewhere, as ~/.config/tidegate/keys/{path.name}"
-        )
+    refuse_work_tree(path)
     if passphrase == "":
         raise KeyFileError("the passphrase is empty; give one, or make the key without")
     private = Ed25519PrivateKey.generate()
@@ -199,6 +194,12 @@ def _decrypt(path: Path, text: bytes, passphrase: str) -> object:
         raise KeyFileError(f"{path}: the passphrase does not open this key") from None
 
 
-def _git_work_tree(path: Path) -> Path | None:
+def refuse_work_tree(path: Path) -> None:
+    """Raises KeyFileError if a file at `path` could be committed."""
     # A worktree and a submodule have a file named .git, not a folder.
-    return next((f for f in path.resolve().parents if (f / ".git").exists()), None)
+    tree = next((f for f in path.resolve().parents if (f / ".git").exists()), None)
+    if tree is not None:
+        raise KeyFileError(
+            f"{path}: lies in the git work tree {tree}, where a private key gets committed one "
+            f"day; write it elsewhere, as ~/.config/tidegate/keys/{path.name}"
+        )

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from tidegate.flows import replay_store
+from tidegate.flows import learned, replay_store
 from tidegate.flows.check import decision_document
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
@@ -107,6 +107,7 @@ def apply_waivers(
         if decision.action is Action.PROMOTE:
             kept = home.updates / about.past.entry.update_id / "check" / "kept.parquet"
             replay_store.remember(home, about.past.batch.digest, kept)
+            learned.remember(home, about.past.batch.digest, kept)
             registry.promote(model, number, was=_parent(about), statement=written)
         _remember_result(home, about, result, decision, written, report)
         return Applied(

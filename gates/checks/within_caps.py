@@ -1,7 +1,7 @@
 """within_caps: no author and no source teaches more than its share.
 
 Sees: how many records an author (by pseudonym) and a source have in the batch. Past a cap
-the first are kept, in an order that is hashed from the batch, so that nobody chooses which.
+the first are kept, in an order that is hashed with a secret, so that nobody chooses which.
 Cannot see: one person behind many accounts.
 """
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tidegate.gates.signals import (
+    authenticity,
     caps,
     completeness,
     copies,
@@ -31,10 +32,12 @@ from tidegate.gates.signals import (
     votes,
     words,
 )
+from tidegate.gates.signals.authenticity import Lanes
 from tidegate.gates.signals.contamination import Protected
 from tidegate.gates.signals.feedback import Feedback, Voices, joined
 from tidegate.gates.signals.known import DOMAIN, Known
 from tidegate.gates.signals.prints import Prints
+from tidegate.gates.signals.quotas import Quotas
 from tidegate.gates.signals.rare_tokens import TokenAuthors
 from tidegate.gates.signals.secret_rules import SecretRules
 from tidegate.gates.signals.text import LIMIT, joined_text
@@ -59,6 +62,9 @@ class Settings:
     received: int  # rows of the batch before anything was quarantined
     locales: frozenset[str] = personal_data.EVERYWHERE
     authors: TokenAuthors | None = None  # none: rare words are not measured
+    order: str | None = None  # of prints.secret_key: who is first; none: `key`
+    lanes: Lanes | None = None  # none: neither lanes nor quotas are measured
+    quotas: Quotas | None = None
     triggers: bool = False  # they cost as much as all the rest: only where a gate asks
     feedback: Topics | None = None  # of the whole batch; none: feedback is not measured
     established: np.ndarray | None = None  # sorted hashes of authors known from before
@@ -94,6 +100,10 @@ class Signals:
         }
         if self.voices is not None:
             counts |= support.measure(self.voices, self.rows)
+        if settings.lanes is not None and settings.lanes.keys:
+            counts |= authenticity.counted(self.columns["lane"], self.prints)
+        if settings.quotas is not None:
+            counts |= settings.quotas.counted(self.columns, self.prints)
         return replace(self, columns={**self.columns, **counts})
 
     def table(self) -> pa.Table:
@@ -117,7 +127,7 @@ def measure(path: Path, settings: Settings, progress: Report = ignore_progress) 
         ids[rows] = table.column("id").to_pylist()
         for name, values in measure_chunk(table, settings).items():
             columns.setdefault(name, np.empty(total, dtype=np.float32))[rows] = values
-        fingerprints.put(done, prints.take(table, settings.key))
+        fingerprints.put(done, prints.take(table, settings.key, settings.order))
         if settings.triggers or settings.known:
             said.append(words.take(table, settings.key))
         if settings.feedback is not None:
@@ -168,6 +178,10 @@ def measure_chunk(table: pa.Table, settings: Settings) -> dict[str, np.ndarray]:
         found |= settings.authors.measure(examined)
     if settings.protected is not None:
         found |= settings.protected.measure(table, folded)
+    if settings.lanes is not None:
+        found |= settings.lanes.measure(table)
+        if settings.quotas is not None:
+            found |= settings.quotas.measure(table, found["lane"])
     for values in found.values():
         values[too_long] = np.nan
     return {**completeness.measure(table, too_long), **found}

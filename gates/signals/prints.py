@@ -1,9 +1,12 @@
 """Fingerprints: what later counts need of a text, in a few numbers a record.
 
 Equal fingerprints mean equal texts but for case, punctuation and white space. The hash is
-keyed by the batch, so that nobody can prepare two texts that collide.
+keyed by the batch, so that nobody can prepare two texts that collide; the order is keyed with
+a secret, so that nobody can prepare an id that comes first when a cap is full.
 """
 
+import base64
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,11 +58,18 @@ def joined(parts: Sequence[Prints]) -> Prints:
     return Prints(*map(np.concatenate, zip(*(part._columns() for part in parts), strict=True)))
 
 
-def take(table: pa.Table, key: str) -> Prints:
-    """The fingerprints of a chunk of records. `key` has 16 characters."""
+def secret_key(secret: bytes, batch: str) -> str:
+    """The 16 characters (96 bits) that key the order of one batch. `batch`: its digest."""
+    keyed = hmac.digest(secret, f"order {batch}".encode(), "sha256")
+    return base64.b64encode(keyed[:12]).decode()
+
+
+def take(table: pa.Table, key: str, order: str | None = None) -> Prints:
+    """The fingerprints of a chunk of records. `key` has 16 characters, and
+    so has `order`, which keys their order; `key` if None."""
     prompt, response = (normalised(table.column(name)) for name in ("prompt", "response"))
     return Prints(
-        order=hashes(table.column("id"), key),
+        order=hashes(table.column("id"), order or key),
         author=hashes(table.column("user"), key),
         source=hashes(table.column("source"), key),
         prompt=hashes(prompt, key),

@@ -1,7 +1,9 @@
 """OpenAI fine-tuning rows: {"messages": [...]} and nothing that says who, when or whether.
 
 `source`, `user`, `time` and `consent` come from the caller's defaults, which say them of all
-rows at once. `id` is the digest of the messages. Other keys of the row are not read.
+rows at once. `id` is the digest of the messages, unless the row says `record_id`; it may also
+say `model` and `signature`, which together are what a gateway signed. Other keys of the row
+are not read.
 """
 
 from collections.abc import Mapping
@@ -21,7 +23,9 @@ def to_record(row: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, 
     last = row["messages"][-1]
     if last.get("weight", 1) == 0:
         raise Unreadable("the last message has weight 0: it is not to be learned")
-    return {**defaults, "id": digest_of(messages), "messages": messages}
+    signed = {name: row[name] for name in ("model", "signature") if name in row}
+    name = row.get("record_id") or digest_of(messages)
+    return {**defaults, **signed, "id": name, "messages": messages}
 
 
 def refuse_own(row: Mapping[str, Any]) -> None:

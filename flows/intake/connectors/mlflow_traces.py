@@ -2,7 +2,7 @@
 
 | of a record | in MLflow |
 | --- | --- |
-| `id` | trace id |
+| `id` | tag or metadata `record_id`, else the trace id |
 | `time` | when the trace ended |
 | `user` | metadata `mlflow.trace.user`, else the caller's default |
 | `source` | tag or metadata `source`, else the caller's default, else `mlflow` |
@@ -10,6 +10,7 @@
 | `messages` | the root span's inputs and outputs, in OpenAI's chat form |
 | `model`, `language` | tag or metadata of that name; the model else from the outputs |
 | `feedback` | the newest assessment by a human of each name below |
+| `signature` | tag or metadata of that name |
 | `tags` | the other tags, without MLflow's own |
 
 Only assessments by humans count: what a model judged is not what a user said.
@@ -31,7 +32,7 @@ AT_A_TIME = 100  # traces; all their spans come with them
 RATING = ("user_feedback", "thumbs", "thumbs_up", "rating")
 CORRECTION = ("correction", "expected_response")
 RATINGS: dict[Any, str] = {True: "up", False: "down", "up": "up", "down": "down"}
-OWN_TAGS = ("consent", "source", "model", "language")
+OWN_TAGS = ("consent", "source", "model", "language", "record_id", "signature")
 
 
 def rows(uri: str, experiment: str, defaults: Mapping[str, Any]) -> Iterator[Row]:
@@ -101,7 +102,7 @@ def _record(
         model = named if isinstance(named, str) else None
     ended = (info.request_time + (info.execution_duration or 0)) / 1000
     return {
-        "id": info.trace_id,
+        "id": facts.get("record_id") or info.trace_id,
         "time": datetime.fromtimestamp(ended, UTC).isoformat(),
         "source": facts.get("source") or defaults.get("source") or "mlflow",
         "user": user,
@@ -110,6 +111,7 @@ def _record(
         "feedback": _feedback(info.assessments),
         "model": model,
         "language": facts.get("language"),
+        "signature": facts.get("signature"),
         "tags": {
             key: value
             for key, value in info.tags.items()
