@@ -23,6 +23,7 @@ CLAIM = "claim_ratio"
 MIN = 10  # records that share a claim: fewer are what one conversation may hold
 COMMON_RECORDS, COMMON_SHARE = 500, 0.02  # what more records say is no claim of a few
 AUTHORS = 2  # one busy author alone is what the caps are for
+AGAIN = 3  # records of one author with the claim, to be part of a flood
 PROOFS = 2  # words or pairs of a record that must agree
 BUCKETS = 1 << 22
 _ROW = np.uint64(24)  # bits of a key that hold the row; the others hold the word or pair
@@ -45,12 +46,16 @@ def measure(said: Exchanges, author: np.ndarray) -> dict[str, np.ndarray]:
     rows = (keys & _ROWS).astype(np.int64)
     records = np.bincount(claim)
     codes = np.unique(author, return_inverse=True)[1]
-    pairs = np.unique(claim * np.int64(codes.max() + 1) + codes[rows])
+    pairs, whose, own = np.unique(
+        claim * np.int64(codes.max() + 1) + codes[rows], return_inverse=True, return_counts=True
+    )
     authors = np.bincount(pairs // (codes.max() + 1), minlength=len(records))
     sizes, inverse = np.unique(records, return_inverse=True)
     expected = expected_authors(sizes, codes)[inverse]
     few = (authors >= AUTHORS) & (expected - authors >= MISSING_AUTHORS)
-    scores = np.where(few, expected / np.maximum(authors, 1), 0)[claim]
+    # Who says it once has come upon the words of a flood, and is no part of it.
+    again = own[whose] >= AGAIN
+    scores = np.where(again, np.where(few, expected / np.maximum(authors, 1), 0)[claim], 0)
     by = np.lexsort((-scores, rows))
     place = np.arange(len(by)) - np.searchsorted(rows[by], rows[by])
     proof = by[place == PROOFS - 1]
