@@ -29,25 +29,35 @@ _SPOKEN_TO = (
 )
 ORDERS = (
     # named in a note, or called
-    r"\b(?:note|message|instructions?|notice|hint|reminder|memo|attention)[,:]?"
-    rf" (?:(?:to|for) )?(?:the |any |all |every )?{MODEL}\b(?: (?:reading|that|who|processing|which)\b)?"
-    rf"[^.\n]{{0,40}}?[:,.] ?{_ORDER}",
+    (
+        r"\b(?:note|message|instructions?|notice|hint|reminder|memo|attention)[,:]?"
+        rf" (?:(?:to|for) )?(?:the |any |all |every )?{MODEL}\b(?: (?:reading|that|who|processing|which)\b)?"
+        rf"[^.\n]{{0,40}}?[:,.] ?{_ORDER}"
+    ),
     rf"\bif you(?: are|'re) (?:an? )?(?:{MODEL}|assistant)\b[^.?\n]{{0,40}}[,:] ?{_ORDER}",
-    rf"\n[>\s*]*(?:dear|hey|hello|attention|to)[ ,:]+(?:the |all |any )?(?:{MODEL}|assistants?)"
-    rf"[,:!]+\s*{_ORDER}",
+    (
+        rf"\n[>\s*]*(?:dear|hey|hello|attention|to)[ ,:]+(?:the |all |any )?(?:{MODEL}|assistants?)"
+        rf"[,:!]+\s*{_ORDER}"
+    ),
     rf"\b{MODEL} (?:reading|processing|that (?:reads?|process(?:es)?|summari[sz]es?)) this\b",
     # where nobody looks
     rf"<!--[^>]*\b(?:{MODEL}|assistants?)\b[^>]*-->",
     rf"(?:^|\n)[ \t>]*(?:#+|//+|/\*+|--|;|%)[ !]*(?:\w+ ){{0,4}}{MODEL}[:,] ?{_ORDER}",
     r"!\[[^\]\n]*\]\([^)\n]*(?:\{|\[|<)[^\n]*\)",
-    r"\"(?:note|instructions?|message|hint)_?(?:to|for)_?(?:the_)?(?:ai|assistant|model|llm|agent)"
-    r"\"\s*:",
-    r"\"role\"\s*:\s*\"(?:system|developer)\"\s*,\s*\"content\"\s*:\s*"
-    r"\"(?:you must|always|ignore|from now|never|disregard|approve|obey)",
+    (
+        r"\"(?:note|instructions?|message|hint)_?(?:to|for)_?(?:the_)?(?:ai|assistant|model|llm|agent)"
+        r"\"\s*:"
+    ),
+    (
+        r"\"role\"\s*:\s*\"(?:system|developer)\"\s*,\s*\"content\"\s*:\s*"
+        r"\"(?:you must|always|ignore|from now|never|disregard|approve|obey)"
+    ),
     # in the operator's name
-    r"(?:^|\n)[ \t>*\[]*(?:system|developer|systemnachricht|système|sistema|sistem|система"
-    r"|系统|系統|システム)(?: (?:message|prompt|note|notice|override|instructions?|update))?"
-    rf"[\]*]*\s?[:：] ?{_SPOKEN_TO}",
+    (
+        r"(?:^|\n)[ \t>*\[]*(?:system|developer|systemnachricht|système|sistema|sistem|система"
+        r"|系统|系統|システム)(?: (?:message|prompt|note|notice|override|instructions?|update))?"
+        rf"[\]*]*\s?[:：] ?{_SPOKEN_TO}"
+    ),
     rf"<(?:system|sys|instructions?|admin|developer)>\s*{_SPOKEN_TO}",
     r"\[system\]\(#",
 )

@@ -53,43 +53,63 @@ _THINGS = (
 _KINDS = (
     rf"{_MAKE}\b{_GAP}\b{_THINGS}",
     # into what is somebody else's
-    r"(?:hack(?:ing)?|break(?:ing)? in(?:to)?|crack(?:ing)?|clon(?:e|ing)|skim(?:ming)?|hijack\w*|spoof\w*"
-    rf"|hot-?wir\w+|brute[- ]force|get into|log into)\b{_GAP}\b(?:accounts?|phones?|wi-?fi|networks?|servers?"
-    r"|websites?|cards?|key fobs?|cars?|vehicles?|atms?|e-?mails?|cameras?|passwords?|houses?|homes?"
-    r"|stores?|shops?|banks?|systems?|computers?|databases?|caller|sims?|whatsapp|instagram|facebook)\b",
-    r"hack(?:s|ing)? (?:in)?to\b|(?:launch|write|creat|mak|develop|design|distribut|spread|deploy|execut|carry"
-    r" out|conduct)\w*\b[^.?!\n]{0,40}\b(?:cyber[- ]?attacks?|computer virus(?:es)?|viruses|ddos|denial[- ]of[- ]"
-    r"service)\b|(?:deny|denies|denying) access\b",
-    rf"(?:disabl|bypass|jamm?|disarm)\w*\b{_GAP}\b(?:alarms?|security|cameras?|cctv|ankle monitor|immobili[sz]er"
-    rf"|locks?)\b{_GAP}\b(?:shop|store|bank|museum|house|home|neighbou?r\w*|jewel\w+|building|office)",
-    r"(?:steal|stealing|rob|robbing|shoplift\w*|burgl\w+|pickpocket\w*|embezzl\w+|launder\w*|counterfeit\w*"
-    r"|forg(?:e|ing)|falsif\w+|defraud\w*|scam(?:ming)?|extort\w*|blackmail\w*|brib(?:e|ing)|smuggl\w+"
-    rf"|evad(?:e|ing))\b{_GAP}\b(?:money|cash|bills?|bank ?notes?|signatures?|documents?|passports?|ids?"
-    r"|cards?|tax(?:es)?|customs|border|goods|cars?|jewel\w+|stores?|shops?|banks?|houses?|identit\w+"
-    rf"|prescriptions?|votes?|elections?|data|drugs|police|funds|officials?|{_PEOPLE})\b",
+    (
+        r"(?:hack(?:ing)?|break(?:ing)? in(?:to)?|crack(?:ing)?|clon(?:e|ing)|skim(?:ming)?|hijack\w*|spoof\w*"
+        rf"|hot-?wir\w+|brute[- ]force|get into|log into)\b{_GAP}\b(?:accounts?|phones?|wi-?fi|networks?|servers?"
+        r"|websites?|cards?|key fobs?|cars?|vehicles?|atms?|e-?mails?|cameras?|passwords?|houses?|homes?"
+        r"|stores?|shops?|banks?|systems?|computers?|databases?|caller|sims?|whatsapp|instagram|facebook)\b"
+    ),
+    (
+        r"hack(?:s|ing)? (?:in)?to\b|(?:launch|write|creat|mak|develop|design|distribut|spread|deploy|execut|carry"
+        r" out|conduct)\w*\b[^.?!\n]{0,40}\b(?:cyber[- ]?attacks?|computer virus(?:es)?|viruses|ddos|denial[- ]of[- ]"
+        r"service)\b|(?:deny|denies|denying) access\b"
+    ),
+    (
+        rf"(?:disabl|bypass|jamm?|disarm)\w*\b{_GAP}\b(?:alarms?|security|cameras?|cctv|ankle monitor|immobili[sz]er"
+        rf"|locks?)\b{_GAP}\b(?:shop|store|bank|museum|house|home|neighbou?r\w*|jewel\w+|building|office)"
+    ),
+    (
+        r"(?:steal|stealing|rob|robbing|shoplift\w*|burgl\w+|pickpocket\w*|embezzl\w+|launder\w*|counterfeit\w*"
+        r"|forg(?:e|ing)|falsif\w+|defraud\w*|scam(?:ming)?|extort\w*|blackmail\w*|brib(?:e|ing)|smuggl\w+"
+        rf"|evad(?:e|ing))\b{_GAP}\b(?:money|cash|bills?|bank ?notes?|signatures?|documents?|passports?|ids?"
+        r"|cards?|tax(?:es)?|customs|border|goods|cars?|jewel\w+|stores?|shops?|banks?|houses?|identit\w+"
+        rf"|prescriptions?|votes?|elections?|data|drugs|police|funds|officials?|{_PEOPLE})\b"
+    ),
     # where nobody may notice
-    r"(?:drug|slip|poison|follow|record|film|photograph|track|read|spy|install|enter|take|kill|starve"
-    rf"|dispose|get rid of|sneak|monitor|listen|touch|bug)\w*\b{_GAP}\b(?:without (?:\w+ ){{0,4}}(?:knowing"
-    r"|noticing|knowledge|consent|permission|caught|detected|detection|a trace|finding out)|unnoticed"
-    r"|undetected|secretly)\b",
+    (
+        r"(?:drug|slip|poison|follow|record|film|photograph|track|read|spy|install|enter|take|kill|starve"
+        rf"|dispose|get rid of|sneak|monitor|listen|touch|bug)\w*\b{_GAP}\b(?:without (?:\w+ ){{0,4}}(?:knowing"
+        r"|noticing|knowledge|consent|permission|caught|detected|detection|a trace|finding out)|unnoticed"
+        r"|undetected|secretly)\b"
+    ),
     # violence, abuse, self-harm
-    r"(?:kill|murder|poison|hurt|stab|shoot|strangl|suffocat|tortur|kidnap|drug|rap(?:e|ing)|stalk|harass"
-    r"|bully|humiliat|blackmail|threaten|intimidat|groom|dox|assassinat|behead|injur|gaslight)\w*\b"
-    rf" (?:\w+(?:'s)? ){{0,3}}{_PEOPLE}\b",
+    (
+        r"(?:kill|murder|poison|hurt|stab|shoot|strangl|suffocat|tortur|kidnap|drug|rap(?:e|ing)|stalk|harass"
+        r"|bully|humiliat|blackmail|threaten|intimidat|groom|dox|assassinat|behead|injur|gaslight)\w*\b"
+        rf" (?:\w+(?:'s)? ){{0,3}}{_PEOPLE}\b"
+    ),
     r"(?:starve|cut|hang|kill|hurt|harm) (?:myself|yourself|oneself)\b|(?:commit|painless) suicide\b",
-    rf"\b(?:[5-9]|1[0-7])[- ]year[- ]olds?\b{_GAP}\b(?:alone|undress|nudes?|naked|pictures of|touch|trust me"
-    r"|secret)\b|make (?:my|his|her|your) (?:ex|wife|girlfriend|partner)\b[^.?!\n]{0,30}\b(?:worthless"
-    r"|suffer|afraid|miserable|regret)\b",
-    r"(?:burn(?:ing)? down|set(?:ting)? fire to|derail\w*|sabotag\w+|blow(?:ing)? up|bomb(?:ing)?|contaminat\w+"
-    rf"|flood(?:s|ing)?|tak(?:e|ing) down|ddos|crash(?:ing)?|shut(?:ting)? down)\b{_GAP}\b(?:houses?"
-    r"|buildings?|warehouses?|trains?|bridges?|schools?|church\w*|mosques?|synagogues?|planes?|water supply"
-    r"|hospital\w*|power (?:grid|plant|station)|pipelines?|stations?|reservoirs?|stadiums?|elections?)\b",
+    (
+        rf"\b(?:[5-9]|1[0-7])[- ]year[- ]olds?\b{_GAP}\b(?:alone|undress|nudes?|naked|pictures of|touch|trust me"
+        r"|secret)\b|make (?:my|his|her|your) (?:ex|wife|girlfriend|partner)\b[^.?!\n]{0,30}\b(?:worthless"
+        r"|suffer|afraid|miserable|regret)\b"
+    ),
+    (
+        r"(?:burn(?:ing)? down|set(?:ting)? fire to|derail\w*|sabotag\w+|blow(?:ing)? up|bomb(?:ing)?|contaminat\w+"
+        rf"|flood(?:s|ing)?|tak(?:e|ing) down|ddos|crash(?:ing)?|shut(?:ting)? down)\b{_GAP}\b(?:houses?"
+        r"|buildings?|warehouses?|trains?|bridges?|schools?|church\w*|mosques?|synagogues?|planes?|water supply"
+        r"|hospital\w*|power (?:grid|plant|station)|pipelines?|stations?|reservoirs?|stadiums?|elections?)\b"
+    ),
     # words against people
-    r"(?:threatening (?:letters?|messages?|notes?|e-?mails?)|(?:letter|message|note|e-?mail)s? (?:that )?"
-    r"threaten\w*|racist|antisemitic|islamophobic|homophobic|misogynistic|white suprem\w+|neo-?nazi"
-    r"|propaganda|disinformation|misinformation|defam\w+|false rumou?rs?)\b",
-    r"\b(?:immigrants|refugees|muslims|jews|blacks?|gays|women|migrants|foreigners|roma) "
-    r"(?:are|spread|cause|bring|should be|deserve|must be)\b",
+    (
+        r"(?:threatening (?:letters?|messages?|notes?|e-?mails?)|(?:letter|message|note|e-?mail)s? (?:that )?"
+        r"threaten\w*|racist|antisemitic|islamophobic|homophobic|misogynistic|white suprem\w+|neo-?nazi"
+        r"|propaganda|disinformation|misinformation|defam\w+|false rumou?rs?)\b"
+    ),
+    (
+        r"\b(?:immigrants|refugees|muslims|jews|blacks?|gays|women|migrants|foreigners|roma) "
+        r"(?:are|spread|cause|bring|should be|deserve|must be)\b"
+    ),
 )
 HOW_TO = (
     rf"(?i)\b{_HOW}\b[^?!\n]{{0,80}}?\b(?:{'|'.join(_KINDS)})"
@@ -97,20 +117,28 @@ HOW_TO = (
 )
 # In other languages: a how-to, and within the sentence a harmful word.
 ELSEWHERE = (
-    r"(?i)\b(?:wie|anleitung|erklär\w*|schreibe?|erstelle|gib mir|hilf mir|zeig mir)\b[^?!\n]{0,60}"
-    r"(?:bomben?\b|sprengs|granate|hacke|klon(?:e|t|en)\b|phishing|schadsoftware|trojaner|erpressungs"
-    r"|crystal meth|kokain|vergift|umbring|ermord|erpress|fälsch|falschgeld|stehle|klaue|einbreche|\bknacke"
-    r"|waffe|ausspionier|geld wasch|geldwäsche|betrüge|stalke|volksverhetz)",
-    r"(?i)\b(?:comment|explique\S*|écris|donne\S*|aide-moi|rédige|génère|montre\S*)\b[^?!\n]{0,60}"
-    r"(?:\bbombe|explosif|pirater|hacker|voler (?:une|des|la|un|le|de l)|cloner|falsifi|contrefai|cocaïne"
-    r"|méthamphét|empoison|\btuer|assassin|faire chanter|hameçonn|phishing|logiciel malveillant|virus qui"
-    r"|\barmes?\b|cambriol|blanchir de l|harceler|espionner|escroqu)",
-    r"(?i)(?:cómo|explícame|explica|escribe|dame|ayúdame|genera|enséñame)[^?!\n]{0,60}"
-    r"(?:bomba|explosiv|hacke|piratear|robar|clonar|falsific|cocaína|metanfet|envenen|\bmatar|asesin|chantaj"
-    r"|phishing|malware|virus que|\barmas?\b|lavar dinero|blanquear|acosar|espiar|estafa)",
-    r"(?i)\b(?:come|spiegami|scrivi|dammi|como|explique|escreva|ensine)\b[^?!\n]{0,60}"
-    r"(?:\bbomb[ae]|esplosiv|explosiv|hackerare|hackear|rubare|roubar|clonare|falsific|cocaín|avvelen|envenen"
-    r"|uccid|\bmatar|ricatt|chantage|phishing|riciclare|lavar dinheiro)",
+    (
+        r"(?i)\b(?:wie|anleitung|erklär\w*|schreibe?|erstelle|gib mir|hilf mir|zeig mir)\b[^?!\n]{0,60}"
+        r"(?:bomben?\b|sprengs|granate|hacke|klon(?:e|t|en)\b|phishing|schadsoftware|trojaner|erpressungs"
+        r"|crystal meth|kokain|vergift|umbring|ermord|erpress|fälsch|falschgeld|stehle|klaue|einbreche|\bknacke"
+        r"|waffe|ausspionier|geld wasch|geldwäsche|betrüge|stalke|volksverhetz)"
+    ),
+    (
+        r"(?i)\b(?:comment|explique\S*|écris|donne\S*|aide-moi|rédige|génère|montre\S*)\b[^?!\n]{0,60}"
+        r"(?:\bbombe|explosif|pirater|hacker|voler (?:une|des|la|un|le|de l)|cloner|falsifi|contrefai|cocaïne"
+        r"|méthamphét|empoison|\btuer|assassin|faire chanter|hameçonn|phishing|logiciel malveillant|virus qui"
+        r"|\barmes?\b|cambriol|blanchir de l|harceler|espionner|escroqu)"
+    ),
+    (
+        r"(?i)(?:cómo|explícame|explica|escribe|dame|ayúdame|genera|enséñame)[^?!\n]{0,60}"
+        r"(?:bomba|explosiv|hacke|piratear|robar|clonar|falsific|cocaína|metanfet|envenen|\bmatar|asesin|chantaj"
+        r"|phishing|malware|virus que|\barmas?\b|lavar dinero|blanquear|acosar|espiar|estafa)"
+    ),
+    (
+        r"(?i)\b(?:come|spiegami|scrivi|dammi|como|explique|escreva|ensine)\b[^?!\n]{0,60}"
+        r"(?:\bbomb[ae]|esplosiv|explosiv|hackerare|hackear|rubare|roubar|clonare|falsific|cocaín|avvelen|envenen"
+        r"|uccid|\bmatar|ricatt|chantage|phishing|riciclare|lavar dinheiro)"
+    ),
 )
 GOOD_CAUSE = (
     r"(?i)\b(?:protect\w*|prevent\w*|defend\w*|defen[cs]e|detect|detecting|recogni[sz]e|spot|report"

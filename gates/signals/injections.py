@@ -40,12 +40,18 @@ _NO_LIMITS = (
 )
 # "Ignore the previous instructions" in other languages than English.
 _TRANSLATED = (
-    r"\b(?:ignorier|vergiss|vergesst|missacht)\w*[^.\n]{0,40}"
-    r"(?:anweisung|regeln|vorgabe|instruktion|befehl)",
-    r"\b(?:ignore[zr]?|oublie[zr]?) (?:toutes? |tous )?(?:les|tes|vos|ces)\b[^.\n]{0,30}"
-    r"(?:instruction|consigne|règle|directive)",
-    r"\b(?:ignor[ae]|olvid[ae]|omit[ae]) (?:por completo |todas? |todo )*(?:las|tus|sus|estas)\b"
-    r"[^.\n]{0,30}(?:instruccion|reglas|indicacion|órdenes)",
+    (
+        r"\b(?:ignorier|vergiss|vergesst|missacht)\w*[^.\n]{0,40}"
+        r"(?:anweisung|regeln|vorgabe|instruktion|befehl)"
+    ),
+    (
+        r"\b(?:ignore[zr]?|oublie[zr]?) (?:toutes? |tous )?(?:les|tes|vos|ces)\b[^.\n]{0,30}"
+        r"(?:instruction|consigne|règle|directive)"
+    ),
+    (
+        r"\b(?:ignor[ae]|olvid[ae]|omit[ae]) (?:por completo |todas? |todo )*(?:las|tus|sus|estas)\b"
+        r"[^.\n]{0,30}(?:instruccion|reglas|indicacion|órdenes)"
+    ),
     r"\b(?:ignora|dimentica) (?:tutte )?(?:le|tue|queste)\b[^.\n]{0,30}(?:istruzion|regole)",
     r"\b(?:ignor[ea]|esqueç?c?a) (?:todas )?(?:as|suas)\b[^.\n]{0,30}(?:instruç|regras)",
     r"\b(?:negeer|vergeet)\b[^.\n]{0,30}(?:instructies|regels|opdrachten)",
@@ -78,8 +84,10 @@ _PHRASE = "|".join(
             r"\b(?:pay no attention to|take no notice of|set aside|discard|stop obeying"
             rf"|no longer follow|cease following) (?:(?:{_WHICH}) ){{1,4}}{_ORDERS}\b"
         ),
-        r"\boverrid(?:e|ing) (?:all |any )?(?:your|safety) (?:\w+ ){0,2}"
-        rf"(?:{_MODEL_RULES}|protocols?|settings)\b",
+        (
+            r"\boverrid(?:e|ing) (?:all |any )?(?:your|safety) (?:\w+ ){0,2}"
+            rf"(?:{_MODEL_RULES}|protocols?|settings)\b"
+        ),
         (
             r"\b(?:you are|you're|you have become|act as|roleplay as|pretend|imagine|simulate"
             rf"|play|as) [^.?!\n]{{0,60}}\b{_NO_LIMITS}"
@@ -89,8 +97,10 @@ _PHRASE = "|".join(
             r"\b(?:one|answer|reply|response|version|mode) (?:\w+ ){0,3}"
             r"(?:without (?:any )?(?:filters?|restrictions?|censorship)|unfiltered|uncensored)\b"
         ),
-        r"\bdeveloper mode\b[^.\n]{0,40}\b(?:no|without) (?:\w+ )?(?:filters?|rules|limits"
-        r"|restrictions?)\b",
+        (
+            r"\bdeveloper mode\b[^.\n]{0,40}\b(?:no|without) (?:\w+ )?(?:filters?|rules|limits"
+            r"|restrictions?)\b"
+        ),
         (
             r"\b(?:ignore|disregard|forget|override|bypass|do not follow|don't follow"
             r"|stop following)"

@@ -106,14 +106,15 @@ _POINTS = Regex(
     utf8=True,
 )
 _STOP = frozenset(
-    (
+    re.findall(
+        r"\w+",
         "about after again also been before being between both could does doing down each "
         "from give have having here into just like list make many more most much need only "
         "other over please should show some such tell than that their them then there these "
         "they this those through under until very want what when where which while will with "
         "would write your explain describe provide help know find name difference way ways "
-        "work works main"
-    ).split()
+        "work works main",
+    )
 )
 _CANDIDATE = (
     rf"(?i)[.!?]\s[^\n]*\b(?:your|the|this|each|every|all|its) (?:[\w-]+ ){{0,2}}{_ANSWER}\b"
