@@ -24,7 +24,7 @@ MIN = 10  # records that share a claim: fewer are what one conversation may hold
 COMMON_RECORDS, COMMON_SHARE = 500, 0.02  # what more records say is no claim of a few
 AUTHORS = 2  # one busy author alone is what the caps are for
 AGAIN = 3  # records of one author with the claim, to be part of a flood
-PROOFS = 2  # words or pairs of a record that must agree
+PROOFS, SHARE = 2, 0.2  # words and pairs of a record that must agree: how many, what share
 BUCKETS = 1 << 22
 _ROW = np.uint64(24)  # bits of a key that hold the row; the others hold the word or pair
 _ROWS = np.uint64((1 << 24) - 1)
@@ -39,7 +39,8 @@ def measure(said: Exchanges, author: np.ndarray) -> dict[str, np.ndarray]:
     if said.rows >> int(_ROW):
         raise ValueError(f"{said.rows} records; claims are counted in at most 2^24 at a time")
     ratio = np.zeros(said.rows, dtype=np.float32)
-    keys = _shared(said) if said.rows >= MIN else np.zeros(0, dtype=np.uint64)
+    own_words = np.zeros(said.rows, dtype=np.int64)
+    keys = _shared(said, own_words) if said.rows >= MIN else np.zeros(0, dtype=np.uint64)
     if not len(keys):
         return {CLAIM: ratio}
     claim = np.cumsum(np.r_[False, keys[1:] >> _ROW != keys[:-1] >> _ROW])
@@ -60,16 +61,22 @@ def measure(said: Exchanges, author: np.ndarray) -> dict[str, np.ndarray]:
     place = np.arange(len(by)) - np.searchsorted(rows[by], rows[by])
     proof = by[place == PROOFS - 1]
     ratio[rows[proof]] = scores[proof]
+    # Authors of a flood say other things too, and some of its words in them.
+    ratio[np.bincount(rows[scores > 0], minlength=said.rows) < SHARE * own_words] = 0
     return {CLAIM: ratio}
 
 
-def _shared(said: Exchanges) -> np.ndarray:
-    """Sorted keys of the words and pairs that enough records share, and not too many."""
+def _shared(said: Exchanges, own_words: np.ndarray) -> np.ndarray:
+    """Sorted keys of the words and pairs that enough records share, and not too many.
+
+    own_words: is filled with how many there are in each record, shared or not.
+    """
     most = max(COMMON_RECORDS, int(COMMON_SHARE * said.rows))
     most = min(most, said.rows // 5)  # in a small batch, too
     mask = np.uint64(bucket_mask(len(said.response.words), BUCKETS))
     rough = np.zeros(int(mask) + 1, dtype=np.uint32)
     for keys in _own(said):
+        own_words += np.bincount((keys & _ROWS).astype(np.int64), minlength=said.rows)
         rough += np.bincount(keys >> _ROW & mask, minlength=len(rough)).astype(np.uint32)
     keys = np.concatenate([keys[rough[keys >> _ROW & mask] >= MIN] for keys in _own(said)])
     keys.sort()
