@@ -80,11 +80,8 @@ def _shared(said: Exchanges, own_words: np.ndarray) -> np.ndarray:
         rough += np.bincount(keys >> _ROW & mask, minlength=len(rough)).astype(np.uint32)
     keys = np.concatenate([keys[rough[keys >> _ROW & mask] >= MIN] for keys in _own(said)])
     keys.sort()
-    first = (
-        np.flatnonzero(np.r_[True, keys[1:] >> _ROW != keys[:-1] >> _ROW]) if len(keys) else []
-    )
-    count = np.diff(np.r_[first, len(keys)]).astype(np.int64)
-    return keys[np.repeat((count >= MIN) & (count <= most), count)]
+    _, count = np.unique(keys >> _ROW, return_counts=True)
+    return np.asarray(keys[np.repeat((count >= MIN) & (count <= most), count)])
 
 
 def _own(said: Exchanges) -> Iterator[np.ndarray]:
