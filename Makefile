@@ -46,8 +46,8 @@ docs: setup ## write the generated reference pages
 bench: setup ## speed, as ratios against a named alternative
 	$(BIN)/python infra/bench/run.py
 
-gauntlet: setup ## planted attacks in real public text, if the material is there
-	$(BIN)/python infra/gauntlet.py
+gauntlet: setup ## planted attacks in real public text, if it is there; ARGS="--seeds 3"
+	$(BIN)/python infra/gauntlet.py $(ARGS)
 
 fuzz: setup ## hostile rows and texts, for SECONDS=60 (needs atheris)
 	$(BIN)/python infra/fuzz/run.py --seconds $(or $(SECONDS),60)

@@ -217,6 +217,7 @@ def _settings(
         if FEEDBACK.isdisjoint(asked)
         else Topics.of(feedback.asked(table, key) for table in chunks(source, READ)),
         known=known,
+        claims="no_floods" in asked,
     )
 
 

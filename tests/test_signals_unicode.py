@@ -60,3 +60,18 @@ def test_columns_count_by_kind() -> None:
 def test_other_detectors_read_plain_letters() -> None:
     texts = pa.array(["４１１１ １１１１", "a\u200b@b.io", "𝐡𝐢", None, "same"])
     assert tricks.folded(texts).to_pylist() == ["4111 1111", "a@b.io", "hi", None, "same"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("H" + "\u0300\u0316\u0345\u0352" * 2 + "i", ["stacked"]),
+        ("To\u0302\u0301i \u0111a\u0323\u0302t", []),
+        ("say\u2800\u2800no", ["invisible", "invisible"]),
+        ("\u2813\u2811\u2800\u2807\u2815", []),
+        ("a\U000e0100", ["variation"]),
+        ("a\U000e01f5", ["tag"]),
+    ],
+)
+def test_piles_of_marks_and_blanks_that_are_none(text: str, kinds: list[str]) -> None:
+    assert [finding.kind for finding in tricks.tricks(text)] == kinds

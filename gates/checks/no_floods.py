@@ -2,11 +2,15 @@
 
 Sees: groups of records with the same prompt, or the same or nearly the same response, that
 have far fewer authors than as many records drawn from the batch by chance would have
-(flood_ratio = expected / observed authors). Answers that many people get, such as a
-greeting or a label, have the authors that chance gives them, and pass.
-Cannot see: a flood in which every record has another author, or rewording beyond a
-similarity of about 0.5. One busy account with a fixed template looks like a flood, unless
-a trusted batch has the same answers from several authors, and about as often.
+(flood_ratio = expected / observed authors); and records whose responses share names or turns
+of phrase with others of few authors, however they are worded (claim_ratio). Answers that
+many people get, such as a greeting or a label, have the authors that chance gives them, and
+pass.
+Cannot see: a flood in which every record has another author, or one that is reworded until
+nothing but common words is shared. One busy account with a fixed template looks like a
+flood, and so do a few colleagues who talk of nothing but their project;
+a trusted batch that has the same answers from several authors, and about as often, excuses
+the first kind.
 """
 
 from typing import Annotated, ClassVar
@@ -33,7 +37,8 @@ class Floods(Calibrated):
 
 def rows(p: Floods) -> tuple[RowRule, ...]:
     detail = "one of many alike records from few authors"
-    return (p.rule(p.strong, detail),)
+    claim = "says what few authors bring again and again"
+    return (p.rule(p.strong, detail), RowRule("claim_ratio", p.max_ratio, claim))
 
 
 @gate(rows=rows)

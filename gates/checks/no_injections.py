@@ -4,9 +4,12 @@ Sees: phrases such as "ignore all previous instructions" and named jailbreak per
 control tokens of chat templates, which would forge a role in training; and lines inside a
 message that order something about the answer, or something that neither the rest of the
 message nor the answer is about.
-Cannot see: orders in a running sentence, other languages than English, and requests that
-the answer takes up as its own. A text that teaches security is found too, and so is a user
-who asks two unrelated things and gets an answer to one.
+A refused attempt is a good example of how to answer one: with keep_refused the phrases
+count only where the answer does not refuse. Forged turns and lines that order something
+always count.
+Cannot see: orders in a running sentence, languages that the lists of words do not have, and
+requests that the answer takes up as its own. A text that teaches security is found too, and
+so is a user who asks two unrelated things and gets an answer to one.
 """
 
 from typing import Annotated
@@ -15,7 +18,7 @@ from pydantic import Field
 
 from tidegate.gates.gate import RowRule, gate
 from tidegate.gates.record_limits import QuarantineOnly, within_limits
-from tidegate.gates.tighter import LOWER
+from tidegate.gates.tighter import LOWER, ranked
 from tidegate.gates.types import BatchEvidence, Verdict
 
 
@@ -26,11 +29,15 @@ class Injections(QuarantineOnly):
     max_second_orders: Annotated[int, LOWER] = Field(
         default=0, ge=0, description="lines of one record that are orders of their own"
     )
+    keep_refused: Annotated[bool, ranked(True, False)] = Field(
+        default=False, description="phrases do not count where the answer refuses"
+    )
 
 
 def rows(p: Injections) -> tuple[RowRule, ...]:
+    phrases = "obeyed_phrases" if p.keep_refused else "injection_phrases"
     return (
-        RowRule("injection_phrases", p.max_phrases, "contains a phrase of prompt injection"),
+        RowRule(phrases, p.max_phrases, "contains a phrase of prompt injection"),
         RowRule("second_orders", p.max_second_orders, "holds an order that nobody asked for"),
         RowRule("control_tokens", 0, "contains control tokens of a chat template"),
     )

@@ -1,8 +1,8 @@
 """plain_unicode: a text is stored as it reads.
 
 Sees: controls that reorder text, characters of no width, tag characters, variation
-selectors that select nothing, words that mix look-alike letters of two scripts. What
-languages and emoji need is left alone.
+selectors that select nothing, marks piled on one letter, words that mix look-alike letters
+of two scripts. What languages and emoji need is left alone.
 Cannot see: look-alikes within one script, or meaning hidden in plain words.
 """
 
@@ -21,6 +21,7 @@ def rows(p: PlainUnicode) -> tuple[RowRule, ...]:
         RowRule("invisible_characters", 0, "contains characters of no width"),
         RowRule("tag_characters", 0, "contains tag characters, which no screen shows"),
         RowRule("variation_selectors", 0, "contains variation selectors that select nothing"),
+        RowRule("stacked_marks", 0, "contains letters under a pile of marks"),
         RowRule("mixed_script_words", 0, "contains words of look-alike letters"),
     )
 

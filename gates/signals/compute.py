@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from tidegate.gates.signals import (
     authenticity,
     caps,
+    claims,
     completeness,
     copies,
     corrections,
@@ -69,6 +70,7 @@ class Settings:
     feedback: Topics | None = None  # of the whole batch; none: feedback is not measured
     established: np.ndarray | None = None  # sorted hashes of authors known from before
     known: Known | None = None  # none: nothing is known yet, and no domain is unseen
+    claims: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,14 +130,17 @@ def measure(path: Path, settings: Settings, progress: Report = ignore_progress) 
         for name, values in measure_chunk(table, settings).items():
             columns.setdefault(name, np.empty(total, dtype=np.float32))[rows] = values
         fingerprints.put(done, prints.take(table, settings.key, settings.order))
-        if settings.triggers or settings.known:
+        if settings.triggers or settings.claims or settings.known:
             said.append(words.take(table, settings.key))
         if settings.feedback is not None:
             rated.append(Feedback.take(table, done, settings.key))
         done += table.num_rows
         progress(Progress("signals", done, total, "records"))
     if said:
-        columns |= _by_words(words.joined(said), settings)
+        exchanges = words.joined(said)
+        columns |= _by_words(exchanges, settings)
+        if settings.claims:
+            columns |= claims.measure(exchanges, fingerprints.author)
     if settings.feedback is not None:
         whole = joined(rated)
         voices = Voices.of(whole, fingerprints)
@@ -170,7 +175,7 @@ def measure_chunk(table: pa.Table, settings: Settings) -> dict[str, np.ndarray]:
         **unicode_tricks.measure(examined),
         **personal_data.measure(folded, settings.locales),
         **secrets.measure(folded, settings.rules),
-        **injections.measure(folded),
+        **injections.measure(folded, table.column("response").combine_chunks()),
         **second_orders.measure(table),
         **harm.measure(table),
     }

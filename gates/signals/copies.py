@@ -106,18 +106,21 @@ def _size_and_authors(groups: np.ndarray, author: np.ndarray) -> tuple[np.ndarra
 
 
 def _flood_ratio(groups: np.ndarray, author: np.ndarray) -> np.ndarray:
-    """Expected / observed authors of each record's group; 0 if hardly any are missing.
-
-    Expected: distinct authors among n records drawn from the whole batch,
-    sum over authors of 1 - (1 - share)^n.
-    """
+    """Expected / observed authors of each record's group; 0 if hardly any are missing."""
     size, authors = _size_and_authors(groups, author)
     if not len(size):
         return np.zeros(0, dtype=np.float32)
-    records_of_author = np.bincount(_codes(author))
-    shares, how_many = np.unique(records_of_author / len(author), return_counts=True)
     sizes, inverse = np.unique(size, return_inverse=True)
-    absent = np.exp(sizes[:, None] * np.log1p(-np.minimum(shares, 1 - 1e-12))[None, :])
-    expected = ((1 - absent) @ how_many)[inverse]
+    expected = expected_authors(sizes, author)[inverse]
     ratio = np.where(expected - authors >= MISSING_AUTHORS, expected / authors, 0)
     return ratio.astype(np.float32)
+
+
+def expected_authors(sizes: np.ndarray, author: np.ndarray) -> np.ndarray:
+    """Distinct authors to be expected among so many records drawn from the whole batch.
+
+    The sum over authors of 1 - (1 - share)^n, for each n of `sizes`.
+    """
+    shares, how_many = np.unique(np.bincount(_codes(author)) / len(author), return_counts=True)
+    absent = np.exp(sizes[:, None] * np.log1p(-np.minimum(shares, 1 - 1e-12))[None, :])
+    return np.asarray((1 - absent) @ how_many)

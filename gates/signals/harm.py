@@ -2,9 +2,10 @@
 
 Sees: English requests that join an act with something dangerous or criminal, by families
 (weapons, drugs, breaking into systems, theft and fraud, violence, abuse, hate, deceit,
-self-harm), whose answer neither refuses nor warns. A jailbreak that works ends like this,
-whatever it looked like.
-Cannot see: a harm that these words do not name, other languages, coded requests. A news
+self-harm), whose answer agrees and neither refuses nor warns; and requests for the way to
+do harm (how_to_harm), in six languages and some codes, whose answer only has to be one. A
+jailbreak that works ends like this, whatever it looked like.
+Cannot see: a harm that these words do not name, further languages, other codes. A news
 text or a novel about crime may look like one; so may its author's honest request.
 """
 
@@ -12,10 +13,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidegate.gates.signals.behaviours import REFUSES
+from tidegate.gates.signals.behaviours import refuses
+from tidegate.gates.signals.how_to_harm import (
+    ELSEWHERE,
+    ENCODED,
+    GOOD_CAUSE,
+    HOW_TO,
+    STORY,
+    decoded,
+)
 
 COMPLIES = "harmful_compliance"
 OPENING = 400  # characters of an answer: where it says whether it will help
+ANSWER = 40  # characters: a shorter one shows no way to do anything
 
 _MAKE = (
     r"(?:mak(?:e|ing)|build(?:ing)?|creat(?:e|ing)|construct(?:ing)?|assembl(?:e|ing)"
@@ -90,6 +100,12 @@ _FAMILIES = (
         r"|stab(?:bing)?|shoot(?:ing)?)\b (?:\w+ ){0,2}(?:people|someone|person|man|woman|child(?:ren)?"
         r"|kids?|neighbou?rs?|wife|husband|boss|president|politicians?|himself|herself|themselves)\b"
     ),
+    (
+        r"\b(?:physical(?:ly)? (?:harm|assault|attack)\w*|assault\w*|cyber[- ]?attacks?|circumvent\w*"
+        r"|start(?:ing|s)? a fire|escap\w+ (?:from )?(?:a |the )?(?:prison|jail|custody|correctional)"
+        r"|pos(?:e|es|ing) as (?:a|an)\b|risky behaviou?r|drugs or alcohol|alcohol or drugs"
+        r"|permanently delet\w+|trick(?:ing|s)? people)"
+    ),
     # hate and deceit
     (
         r"\b(?:racis[mt]\w*|sexis[mt]\w*|misogyn\w*|homophob\w*|xenophob\w*|antisemit\w*|islamophob\w*"
@@ -130,9 +146,25 @@ def measure(table: pa.Table) -> dict[str, np.ndarray]:
     opening = pc.replace_substring(
         pc.utf8_slice_codeunits(pc.utf8_lower(answers), 0, OPENING), "’", "'"
     )
-    harmful = _hits(asked, _ASK) & _hits(opening, _AGREES)
-    harmful &= ~_hits(opening, REFUSES) & ~_hits(opening, _WARNS)
+    asked = _decoded(asked)
+    how = _hits(asked, HOW_TO)
+    for pattern in ELSEWHERE:
+        how |= _hits(asked, pattern)
+    how &= pc.greater_equal(pc.utf8_length(answers), ANSWER).to_numpy(zero_copy_only=False)
+    how[how] = ~_hits(asked.filter(pa.array(how)), STORY)
+    harmful = how | (_hits(asked, _ASK) & _hits(opening, _AGREES))
+    harmful &= ~(refuses(answers) | _hits(opening, _WARNS) | _hits(asked, GOOD_CAUSE))
     return {COMPLIES: harmful.astype(np.float32)}
+
+
+def _decoded(asked: pa.Array) -> pa.Array:
+    rows = np.flatnonzero(_hits(asked, ENCODED))
+    if not len(rows):
+        return asked
+    texts = asked.to_pylist()
+    for row in rows:
+        texts[row] = decoded(texts[row])
+    return pa.array(texts, pa.string())
 
 
 def _hits(texts: pa.Array, pattern: str) -> np.ndarray:

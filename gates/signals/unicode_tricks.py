@@ -1,7 +1,8 @@
 """Characters that make a text read otherwise than it is stored (Unicode TR 36 and TR 39).
 
 Sees: controls that reorder text, characters of no width, tag characters, variation
-selectors where they select nothing, and words that mix look-alike letters of two scripts.
+selectors where they select nothing, marks piled on one letter, and words that mix
+look-alike letters of two scripts.
 Leaves alone what languages and emoji need: joiners in Indic, Arabic and emoji sequences,
 direction marks in right-to-left text, soft spaces in South-East Asian text, flag tags.
 Cannot see: look-alikes within one script (rn for m), or text hidden by colour or size.
@@ -24,14 +25,15 @@ COLUMNS = {
     "tag": "tag_characters",
     "variation": "variation_selectors",
     "mixed": "mixed_script_words",
+    "stacked": "stacked_marks",
 }
 
 BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 INVISIBLE = (
     "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200d\u2060-\u2064\u206a-\u206f"
-    "\u3164\ufeff\uffa0\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\u2065\u2800\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
 )
-TAGS = "\U000e0000-\U000e007f"
+TAGS = "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"  # all that no font may draw
 SELECTORS = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
 # Full-width and mathematical letters and digits: other code points for plain ASCII.
 STYLED = (
@@ -62,7 +64,11 @@ _LATIN = "A-Za-z\u00c0-\u024f"
 _WORD = re.compile(f"[{_LATIN}{_OTHER}]+")
 _IS_LATIN, _IS_OTHER = re.compile(f"[{_LATIN}]"), re.compile(f"[{_OTHER}]")
 
-_SUSPECT = f"[{BIDI}{INVISIBLE}{SELECTORS}{TAGS}]|[{''.join(LOOKALIKES)}]"
+# Marks piled on one letter hide the text under them; no language needs four.
+MARKS = "\u0300-\u034e\u0350-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_STACK = re.compile(f"[{MARKS}]{{4,}}")
+
+_SUSPECT = f"[{BIDI}{INVISIBLE}{SELECTORS}{TAGS}]|[{''.join(LOOKALIKES)}]|[{MARKS}]{{4}}"
 _FOLD = f"[{BIDI}{INVISIBLE}{SELECTORS}{TAGS}{STYLED}]"
 
 
@@ -81,6 +87,7 @@ def tricks(text: str) -> list[Finding]:
     found = [f for f in _hidden(text) if f is not None]
     if _IS_OTHER.search(text):
         found += _mixed(text)
+    found += [Finding("stacked", *match.span()) for match in _STACK.finditer(text)]
     return found
 
 
@@ -159,6 +166,8 @@ def _joins(before: str, c: str, after: str) -> bool:
         return False
     if c in "\u200c\u200d" and _JOINING.match(before):
         return True
+    if c == "\u2800":  # a blank among the dots of Braille
+        return "\u2800" <= before <= "\u28ff" and "\u2800" < after <= "\u28ff"
     if c == "\u200d":
         return _emoji(before) and _emoji(after)
     if c == "\u200b":
