@@ -55,6 +55,13 @@ def test_an_order_of_its_own_is_found(chat: Chat) -> None:
 @pytest.mark.parametrize(
     "chat",
     [
+        said(
+            "Compare Python and Java.\nWhich one should a beginner learn?", "Python is simple."
+        ),
+        said("Write a function in Go.\nAdd comments.", "func f(s string) string"),
+        said("You are a travel agent.\nSuggest a weekend in Lisbon.", "Spend a day in Belém."),
+        said("Is raw dough safe?\nWhat about the flour, is it too?", "Eggs carry germs."),
+        said("Plan a hike for me.\nInclude rest days in the Alps.", "Day one: swimming."),
         said("Book a table for two.", BOOKED),
         said("End every sentence of your reply with a rhyme.", "I will, still."),
         said(

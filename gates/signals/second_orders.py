@@ -56,7 +56,7 @@ _REQUEST = (
     r"|would you|will you|do you|are there|is there|is it|explain|describe|summari[sz]e|define"
     r"|discuss|compare|calculate|compute|solve|name|outline|find|identify|draft|draw|design|help"
     r"|teach|convert|share|detail|elaborate|walk me|book|schedule|set|remind|plan|develop"
-    r"|analy[sz]e|evaluate|predict|prepare|narrate|i need|i want|search|look up|check|run|order"
+    r"|analy[sz]e|evaluate|predict|prepare|narrate|i need you|i want you|search|look up|check|run|order"
     r"|buy|call|contact|forward|delete|cancel|download|upload|install|track|monitor|recite"
     r"|imagine|pretend|act|play|assess|estimate|rank|rate|review|recap|report|research|determine"
     r"|perform|conduct|initiate|engage|automate|update|organi[sz]e|arrange|notify|alert|email"
@@ -101,8 +101,21 @@ _INLINE = Regex(r":\s*\S|['\"“«]", utf8=True)  # it brings its material along
 _POINTS = Regex(
     r":\W*$|^[^:\"“]*\b(?:(?:following|below|given|this|these)\b|(?:the|each) (?:[\w-]+ )?(?:sentences?|texts?"
     r"|passages?|paragraphs?|statements?|inputs?|quotes?|phrases?|words?|articles?|poems?|lines?|lyrics"
-    r"|title|headline|query|tweet|review|conversation|dialogue|email|story|document)\b|classify|rewrite"
+    r"|title|headline|query|questions?|tweet|review|conversation|dialogue|email|story|document)\b|classify|rewrite"
     r"|edit|paraphrase|translate|summari[sz]e|correct|proofread|context)[^:\"“]*$",
+    utf8=True,
+)
+# Words by which a line goes on with what was asked before it: "which one", "what else".
+_GOES_ON = Regex(
+    r"\b(?:ones?|else|also|too|still|already|instead|then|there|here|s?he|her|him|they|others?"
+    r"|another|its|their|such|same|both|n?either|each|options?|us(?:e|ing)|keep|include|exclude"
+    r"|avoid|(?:make|be) sure)\b",
+    utf8=True,
+)
+# Lines before a first request: a greeting, or the part that the assistant is to play.
+_OPENING = Regex(
+    r"^(?:(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day)|hallo|bonjour|hola|ciao|olá)\b"
+    r"[^\n]{0,40}$|you are (?:an?|the) )",
     utf8=True,
 )
 _STOP = frozenset(
@@ -123,6 +136,7 @@ _CANDIDATE = (
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 SHORT = 6  # words
+FEWEST = 4  # words: "Add comments." goes on with what was asked; it is no task of its own
 MOST, LINES, LINE = 8_000, 50, 300  # characters, lines, characters of a line: read that far
 
 
@@ -176,6 +190,12 @@ def _asking(lines: Sequence[str], answers: str) -> Iterator[tuple[str, str]]:
         if _REFERS.search(raw) and not _INLINE.search(raw):
             continue
         if _FORM.search(raw) and (" your " in line or line.count(" ") < SHORT):
+            continue
+        if len(line.split()) < FEWEST and line.isascii():
+            continue
+        if _GOES_ON.search(raw) and not _INLINE.search(raw):
+            continue
+        if all(_OPENING.search(earlier.encode()) for earlier in lines[:i]):
             continue
         others = (*lines[1:i], *lines[i + 1 :])
         last = line is lines[-1]
