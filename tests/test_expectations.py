@@ -50,6 +50,7 @@ def test_a_record_that_hits_two_rules_counts_once(tmp_path: Path) -> None:
         "invisible_characters": np.array([2, 0, 1], dtype=np.float32),
         "tag_characters": np.zeros(3, dtype=np.float32),
         "variation_selectors": np.zeros(3, dtype=np.float32),
+        "stacked_marks": np.zeros(3, dtype=np.float32),
         "mixed_script_words": np.zeros(3, dtype=np.float32),
     }
     judged = judge_kept(gates(tmp_path, "  - {gate: plain_unicode, why: t}"), columns, 3)

@@ -2,6 +2,7 @@
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -143,16 +144,24 @@ def test_the_shipped_policy_stands_on_the_shipped_floor() -> None:
     assert policy.floor == load_policy(SHIPPED / "floor.yaml").digest
 
 
+def named(policy: dict[str, Any], gate: str) -> dict[str, Any]:
+    (found,) = (use for use in policy["data"] if use["gate"] == gate)
+    return found
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda d: d["data"].pop(3), r":\d+: the gate no_secrets is left out, and the floor"),
+        (
+            lambda d: d["data"].remove(named(d, "no_secrets")),
+            r":\d+: the gate no_secrets is left out, and the floor",
+        ),
         (
             lambda d: d["model"].pop(1),
             r":\d+: the gate not_worse\(refusal.margin\) is left out",
         ),
         (
-            lambda d: d["data"][2].update(kinds=["email", "phone", "card"]),
+            lambda d: named(d, "no_personal_data").update(kinds=["email", "phone", "card"]),
             r":\d+: no_personal_data is looser than the floor .*kinds: email, phone, card where",
         ),
         (

@@ -141,6 +141,8 @@ def measure(path: Path, settings: Settings, progress: Report = ignore_progress) 
         columns |= _by_words(exchanges, settings)
         if settings.claims:
             columns |= claims.measure(exchanges, fingerprints.author)
+            if settings.known:  # the usual answer, as often as usual, claims nothing new
+                columns[claims.CLAIM][settings.known.answered(fingerprints)] = 0
     if settings.feedback is not None:
         whole = joined(rated)
         voices = Voices.of(whole, fingerprints)
