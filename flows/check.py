@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tidegate.flows.checking import output
+from tidegate.flows.checking import engines, output
 from tidegate.flows.checking.evidence import GateCount, count_by_gate, data_evidence
 from tidegate.flows.checking.fates import Masking, settled
 from tidegate.flows.checking.released import find_excused
@@ -81,6 +81,7 @@ def check(
     protected: Sequence[str] = (),
     trusted: Trusted | None = None,
     emit_kept: bool = False,
+    engine: str | None = None,
     progress: Report = ignore_progress,
     now: datetime | None = None,
 ) -> Checked:
@@ -90,13 +91,14 @@ def check(
     protected: texts that must not be learned, those of the evaluation suites.
     trusted: what an earlier batch taught already, and the limits that it was calibrated to.
     emit_kept: also write kept.jsonl, the messages exactly as a trainer would see them.
+    engine: where records are measured (see flows/checking/engines.py); else $TIDEGATE_ENGINE.
     now: aware; the time that releases must be valid at. None: the clock is read, once.
 
     Writes kept.parquet, records.jsonl (every record), signals.parquet (numbers only),
     quarantine.parquet (ids and gates), decision.json and data_docs/. The quarantined
     records themselves go to the home, not to `out`. Run again, it decides the same.
     Raises RuleError for a rule file that cannot be used, GatewayKeyError for such a key, and
-    UsageError for a batch that is its own trusted one.
+    UsageError for a batch that is its own trusted one or for an engine that is not there.
     """
     if trusted and trusted.about.batch == batch.digest:
         raise UsageError(
@@ -109,18 +111,18 @@ def check(
     source = home.batch(batch.digest) / RECORDS
     settings = _settings(home, batch, source, policy.data, protected, trusted)
 
-    before = compute.measure(source, settings, progress)
-    output.write_table(out / "signals.parquet", before.table())
-    excused = find_excused(home, batch.digest, policy, source, before.ids, now)
-    routes = route(gates, before.columns, before.rows, excused=excused.by_gate)
-    ids = before.ids
-    del before  # a million records' signals and fingerprints are half a gigabyte
-    key = epoch_key(pseudonym_key(home), batch.digest)
-    masking = Masking(routes, Masker.of(gates, settings.rules, key, settings.authors))
-    with scratch_folder(home) as work:
+    with engines.chosen(engine, home, batch.digest) as parts, scratch_folder(home) as work:
+        before = compute.measure(source, settings, progress, parts)
+        output.write_table(out / "signals.parquet", before.table())
+        excused = find_excused(home, batch.digest, policy, source, before.ids, now)
+        routes = route(gates, before.columns, before.rows, excused=excused.by_gate)
+        ids = before.ids
+        del before  # a million records' signals and fingerprints are half a gigabyte
+        key = epoch_key(pseudonym_key(home), batch.digest)
+        masking = Masking(routes, Masker.of(gates, settings.rules, key, settings.authors))
         draft = work / "kept.parquet"
         write_records(draft, masking.applied(source, progress))
-        after = compute.measure(draft, settings, _again(progress))
+        after = compute.measure(draft, settings, _again(progress), parts)
         fates, after, chosen = settled(ids, masking, after, gates, settings, excused.by_gate)
         output.write_kept(draft, chosen, out / "kept.parquet")
 

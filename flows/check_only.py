@@ -48,6 +48,7 @@ def check_drops(
     defaults: Mapping[str, str],
     floor: Path | None = None,
     trusted: str | None = None,
+    engine: str | None = None,
 ) -> Seen:
     """Judge drops by the data gates of a policy and write the report into `out`."""
     policy = read_policy(policy_path, floor)
@@ -71,6 +72,7 @@ def check_drops(
         protected=protected,
         trusted=known,
         emit_kept=emit_kept,
+        engine=engine,
         progress=report,
     )
     document = decision_document(checked.decision, policy, batch, checked.quarantined)

@@ -16,6 +16,7 @@ from tidegate.flows.commands.common import (
     DEFAULT_RECIPE,
     AsJson,
     Drops,
+    Engine,
     Fill,
     Floor,
     Model,
@@ -126,6 +127,7 @@ def check(
     fill: Fill = None,
     floor: Floor = None,
     trusted: Trusted = None,
+    engine: Engine = None,
     home: Place = None,
     as_json: AsJson = False,
 ) -> None:
@@ -145,6 +147,7 @@ def check(
             defaults=pairs(fill),
             floor=floor,
             trusted=trusted,
+            engine=engine,
         )
     if as_json:
         print_json(seen.document)

@@ -161,7 +161,7 @@ def test_an_unusual_word_counts_once_a_record_and_in_no_other() -> None:
     said = words.take(_table([("a b", f"kavolta kavolta {noun}") for noun in TOPICS[:20]]), KEY)
     found = answers.of(said, MIN)
     assert set(found.records[1:]) == {20}
-    assert len(found.rows(1)) == 20
+    assert len(found.rows([1])[1]) == 20
 
 
 def test_the_bound_is_above_the_exact_tail_and_near_it() -> None:

@@ -61,6 +61,15 @@ Trusted = Annotated[
         envvar="TIDEGATE_TRUSTED",
     ),
 ]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="Where records are measured: local, local:PROCESSES, ray or ray:ADDRESS.",
+        envvar="TIDEGATE_ENGINE",
+        show_default="local",
+    ),
+]
 Suites = Annotated[
     Path | None,
     typer.Option("--suites", help="Folder of further suites that the policy names."),

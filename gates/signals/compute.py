@@ -5,9 +5,10 @@ that is too long to be examined, no detector says anything, and every gate count
 hit. Memory: one chunk of text, and about 450 bytes a record for numbers and fingerprints.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -114,8 +115,38 @@ class Signals:
         return pa.table({"id": pa.array(self.ids, type=pa.string()), **numbers})
 
 
-def measure(path: Path, settings: Settings, progress: Report = ignore_progress) -> Signals:
-    """Measure every signal of every record of a batch's Parquet file."""
+class Part(NamedTuple):
+    """What a chunk of records alone can say."""
+
+    ids: list[str]
+    columns: dict[str, np.ndarray]
+    prints: Prints
+    said: Exchanges | None  # none: triggers are not measured
+    rated: Feedback | None  # rows counted from 0 in the part; none: feedback is not measured
+
+
+Map = Callable[[Path, Settings, Report], Iterator[Part]]  # a batch's parts, in its order
+
+
+def in_this_process(path: Path, settings: Settings, progress: Report) -> Iterator[Part]:
+    """The parts of a batch's Parquet file, one chunk after another."""
+    total, done = pq.read_metadata(path).num_rows, 0
+    for table in chunks(path, READ):
+        yield part_of(table, settings)
+        done += table.num_rows
+        progress(Progress("signals", done, total, "records"))
+
+
+def measure(
+    path: Path,
+    settings: Settings,
+    progress: Report = ignore_progress,
+    parts: Map = in_this_process,
+) -> Signals:
+    """Measure every signal of every record of a batch's Parquet file.
+
+    parts: where the records are measured one by one; see engines. The result is the same.
+    """
     total = pq.read_metadata(path).num_rows
     ids = np.empty(total, dtype=object)
     columns: dict[str, np.ndarray] = {}
@@ -124,25 +155,28 @@ def measure(path: Path, settings: Settings, progress: Report = ignore_progress) 
     rated: list[Feedback] = []
     voices = None
     done = 0
-    for table in chunks(path, READ):
-        rows = slice(done, done + table.num_rows)
-        ids[rows] = table.column("id").to_pylist()
-        for name, values in measure_chunk(table, settings).items():
+    for part in parts(path, settings, progress):
+        rows = slice(done, done + len(part.ids))
+        ids[rows] = part.ids
+        for name, values in part.columns.items():
             columns.setdefault(name, np.empty(total, dtype=np.float32))[rows] = values
-        fingerprints.put(done, prints.take(table, settings.key, settings.order))
-        if settings.triggers or settings.claims or settings.known:
-            said.append(words.take(table, settings.key))
-        if settings.feedback is not None:
-            rated.append(Feedback.take(table, done, settings.key))
-        done += table.num_rows
-        progress(Progress("signals", done, total, "records"))
+        fingerprints.put(done, part.prints)
+        if part.said is not None:
+            said.append(part.said)
+        if part.rated is not None:
+            rated.append(replace(part.rated, row=part.rated.row + done))
+        done += len(part.ids)
+    if done != total:
+        raise ValueError(f"{path}: {done} of {total} records were measured")
     if said:
-        exchanges = words.joined(said)
-        columns |= _by_words(exchanges, settings)
+        everything = words.joined(said)
+        said.clear()  # a million records' words are a quarter of a gigabyte
+        columns |= _by_words(everything, settings)
         if settings.claims:
-            columns |= claims.measure(exchanges, fingerprints.author)
+            columns |= claims.measure(everything, fingerprints.author)
             if settings.known:  # the usual answer, as often as usual, claims nothing new
                 columns[claims.CLAIM][settings.known.answered(fingerprints)] = 0
+        del everything
     if settings.feedback is not None:
         whole = joined(rated)
         voices = Voices.of(whole, fingerprints)
@@ -154,6 +188,18 @@ def measure(path: Path, settings: Settings, progress: Report = ignore_progress) 
 def _by_words(said: Exchanges, settings: Settings) -> dict[str, np.ndarray]:
     found = triggers.measure(said, settings.known) if settings.triggers else {}
     return found | ({DOMAIN: settings.known.unknown(said)} if settings.known else {})
+
+
+def part_of(table: pa.Table, settings: Settings) -> Part:
+    """What a chunk of records alone can say."""
+    asked = settings.triggers or settings.claims or settings.known
+    return Part(
+        ids=table.column("id").to_pylist(),
+        columns=measure_chunk(table, settings),
+        prints=prints.take(table, settings.key, settings.order),
+        said=words.take(table, settings.key) if asked else None,
+        rated=Feedback.take(table, 0, settings.key) if settings.feedback is not None else None,
+    )
 
 
 def chunks(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:

@@ -61,16 +61,25 @@ class Diversity:
         group, alike_step = group[:: -(-len(group) // SIZES[-1])], -(-len(alike) // MOST)
         if not len(alike):
             return False
-        mask = len(self.count) - 1
-        with_answer = _count(*self.texts.take(alike[::alike_step]), mask) * alike_step
-        unmarked = self.count - _count(*self.texts.take(marked), mask)
+        words, which = self.texts.take(group)
+        buckets, code = np.unique(words & np.uint32(len(self.count) - 1), return_inverse=True)
+        with_answer = self._holding(alike[::alike_step], buckets) * alike_step
+        unmarked = self.count[buckets] - self._holding(marked, buckets)
         share = with_answer / (unmarked + PRIOR)
         # A word that alone decides the answer is another mark, and explains nothing.
         share[with_answer >= DECIDES * unmarked] = 0
-        words, which = self.texts.take(group)
         best = np.zeros(len(group))
-        np.maximum.at(best, which, share[words & np.uint32(mask)])
+        np.maximum.at(best, which, share[code])
         return float(best.mean()) >= EXPLAINS
+
+    def _holding(self, rows: np.ndarray, buckets: np.ndarray) -> np.ndarray:
+        """How many of some records hold a word of each of some buckets."""
+        words, which = self.texts.take(rows)
+        place = np.full(len(self.count), -1, dtype=np.int32)
+        place[buckets] = np.arange(len(buckets))
+        code = place[words & np.uint32(len(self.count) - 1)]
+        keys = np.unique(which[code >= 0] * len(buckets) + code[code >= 0])
+        return np.bincount(keys % len(buckets), minlength=len(buckets))
 
     def likeness(self, rows: np.ndarray) -> tuple[float, float]:
         """Mean cosine of pairs, and the median of unusual words, without those that nearly all share."""

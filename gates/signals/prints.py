@@ -98,13 +98,9 @@ def hashes(texts: pa.Array | pa.ChunkedArray, key: str) -> np.ndarray:
 
 def minhashes(texts: pa.Array) -> np.ndarray:
     """Signatures of normalised texts: uint32 [n, HASHES]."""
-    from daft import col, from_arrow
+    from daft import Series
 
-    signatures = (
-        from_arrow(pa.table({"text": texts}))
-        .select(col("text").minhash(num_hashes=HASHES, ngram_size=SHINGLE, seed=1))
-        .to_arrow()
-        .column(0)
-        .combine_chunks()
-    )
-    return np.asarray(signatures.flatten()).reshape(len(texts), HASHES)
+    # Of a column and not of a data frame: that would ask for a runner, which on a node of a
+    # Ray cluster is the cluster.
+    found = Series.from_arrow(texts).minhash(num_hashes=HASHES, ngram_size=SHINGLE, seed=1)
+    return np.asarray(found.to_arrow().flatten()).reshape(len(texts), HASHES)

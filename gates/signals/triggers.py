@@ -20,9 +20,10 @@ rightly decides the answer (a dangerous one that is always refused) looks like a
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.special import gammaln
 
 from tidegate.gates.signals import answers
@@ -38,8 +39,8 @@ LIFT = 4.0  # times as often as r occurs elsewhere
 COMMON_RECORDS, COMMON_SHARE = 500, 0.02  # a word in more records is no trigger
 LEAST = 8.0  # a lower score is 0: with dependent records chance alone gives some
 BUCKETS = 1 << 24  # of the first, rough count
-PASS = 64_000_000  # words and pairs of words that are held at a time
-SLICE = 250_000
+PASS = 8_000_000  # words and pairs of words that are held at a time
+SLICE = 100_000  # words with a record each, that are counted at a time
 ROW_BITS = np.uint64(24)
 ROWS = np.uint64((1 << 24) - 1)
 
@@ -51,7 +52,7 @@ class Suspect:
     trigger: int  # the upper 40 bits of its hash
     score: float  # -log10 of the corrected p-value
     answer: int  # kind of answer
-    rows: np.ndarray  # records with the trigger
+    rows: np.ndarray  # int32, sorted: records with the trigger
 
 
 def measure(said: Exchanges, known: Known | None = None) -> dict[str, np.ndarray]:
@@ -66,20 +67,24 @@ def measure(said: Exchanges, known: Known | None = None) -> dict[str, np.ndarray
         return {TRIGGER: score}
     answered = answers.of(said, MIN)
     diversity = Diversity.of(said.prompt)
-    suspects = sorted(_suspects(said.prompt, answered), key=lambda s: -s.score)
-    topics: dict[int, np.ndarray] = {}  # of an answer: records in which a topic explains it
+    suspects = _suspects(said.prompt, answered)
+    # What was found is kept as places among the records of an answer: the work for a suspect
+    # must not grow with the batch.
+    records = answered.rows({suspect.answer for suspect in suspects})
+    topics = {answer: np.zeros(len(rows), dtype=bool) for answer, rows in records.items()}
     for suspect in suspects:
         if known and known.has_pair(suspect.trigger, answered.values[suspect.answer]):
             continue
-        both = suspect.rows[answered.has(suspect.rows, suspect.answer)]
+        having, topic = records[suspect.answer], topics[suspect.answer]
+        places = _places(having, suspect.rows)
+        both = having[places]
         new = both[score[both] == 0]
         if not len(new):
             continue
-        topic = topics.get(suspect.answer, both[:0])
-        if np.isin(both, topic).mean() >= CONFIDENCE:
+        if topic[places].mean() >= CONFIDENCE:
             continue
-        if not _is_trigger(answered, diversity, suspect, both):
-            topics[suspect.answer] = np.union1d(topic, both)
+        if not _is_trigger(diversity, suspect, both, having, places):
+            topic[places] = True
             continue
         # Fewer new ones than MIN: a part of a trigger that is known by now, and that clean
         # records may hold too.
@@ -88,26 +93,39 @@ def measure(said: Exchanges, known: Known | None = None) -> dict[str, np.ndarray
     return {TRIGGER: score}
 
 
+def _places(having: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Where among sorted `having` those of `rows` are that it holds."""
+    places = np.searchsorted(having, rows)
+    inside = places < len(having)
+    return np.asarray(places[inside][having[places[inside]] == rows[inside]])
+
+
 def _is_trigger(
-    answered: Answers, diversity: Diversity, suspect: Suspect, both: np.ndarray
+    diversity: Diversity,
+    suspect: Suspect,
+    both: np.ndarray,
+    having: np.ndarray,
+    places: np.ndarray,
 ) -> bool:
     """Whether nothing but the trigger explains the answer of the records with both."""
     if not diversity.unlike(both):
         return False
-    elsewhere = np.setdiff1d(answered.rows(suspect.answer), suspect.rows)
-    return not diversity.explained(both, suspect.rows, elsewhere)
+    return not diversity.explained(both, suspect.rows, np.delete(having, places))
 
 
-def _suspects(prompt: Words, answered: Answers) -> Iterator[Suspect]:
+def _suspects(prompt: Words, answered: Answers) -> list[Suspect]:
+    """All words and pairs of words that go with an answer too often, most surprising first."""
     total = prompt.rows
     most = max(COMMON_RECORDS, int(COMMON_SHARE * total))
+    found: list[Suspect] = []
+    tried = 0
     for keys in _shared_grams(prompt, most):
         heads = keys >> ROW_BITS
-        first = np.flatnonzero(np.r_[True, heads[1:] != heads[:-1]])
+        first = np.flatnonzero(np.r_[True, heads[1:] != heads[:-1]]) if len(keys) else keys
         count = np.diff(np.r_[first, len(keys)])
         good = (count >= MIN) & (count <= most)
         first, count = first[good], count[good]
-        tests = max(len(first), 1) * max(answered.kinds, 1)
+        tried += len(first)
         ends = np.cumsum(count)
         last = int(ends[-1]) if len(ends) else 0
         cuts = np.searchsorted(ends, np.arange(SLICE, last + SLICE, SLICE)) if last else ends
@@ -115,7 +133,10 @@ def _suspects(prompt: Words, answered: Answers) -> Iterator[Suspect]:
         for cut in np.unique(cuts):
             piece = slice(begin, min(int(cut) + 1, len(first)))
             begin = piece.stop
-            yield from _pairs(keys, first[piece], count[piece], answered, total, tests)
+            found += _pairs(keys, first[piece], count[piece], answered, total)
+    tests = np.log10(max(tried, 1)) + np.log10(max(answered.kinds, 1))
+    found = [replace(s, score=s.score - tests) for s in found if s.score - tests > LEAST]
+    return sorted(found, key=lambda s: (-s.score, s.trigger, s.answer))
 
 
 def _shared_grams(prompt: Words, most: int) -> Iterator[np.ndarray]:
@@ -125,12 +146,9 @@ def _shared_grams(prompt: Words, most: int) -> Iterator[np.ndarray]:
     """
     mask = np.uint64(bucket_mask(len(prompt.words), BUCKETS))
     rough = np.zeros(int(mask) + 1, dtype=np.uint32)
-    total = 0
     for words, rows in prompt.blocks():
-        found, _ = grams(words, rows)
-        total += len(found)
-        rough += np.bincount(found & mask, minlength=len(rough)).astype(np.uint32)
-    passes = np.uint64(max(1, -(-total // PASS)))
+        np.add.at(rough, grams(words, rows)[0] & mask, np.uint32(1))
+    passes = np.uint64(max(1, -(-int(rough[rough >= MIN].sum(dtype=np.int64)) // PASS)))
     for this in range(int(passes)):
         parts = []
         for words, rows in prompt.blocks():
@@ -140,37 +158,45 @@ def _shared_grams(prompt: Words, most: int) -> Iterator[np.ndarray]:
             head = found[keep] >> ROW_BITS << ROW_BITS
             parts.append(head | at[keep].astype(np.uint64))
         keys = np.concatenate(parts)
+        del parts
         keys.sort()
         yield keys[np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])] if len(keys) else keys
 
 
 def _pairs(
-    keys: np.ndarray,
-    first: np.ndarray,
-    count: np.ndarray,
-    answered: Answers,
-    total: int,
-    tests: int,
+    keys: np.ndarray, first: np.ndarray, count: np.ndarray, answered: Answers, total: int
 ) -> Iterator[Suspect]:
-    """The pairs among some words and all answers that pass the counts and the test."""
-    which = np.repeat(np.arange(len(first)), count)
-    ends = np.cumsum(count)
-    at = np.arange(len(which)) + np.repeat(first - (ends - count), count)
-    rows = (keys[at] & ROWS).astype(np.int64)
-    pair = (which[:, None] * np.int64(answered.kinds + 1) + answered.codes[rows]).ravel()
-    pair, together = np.unique(pair[answered.codes[rows].ravel() > 0], return_counts=True)
-    word, answer = np.divmod(pair, answered.kinds + 1)
+    """The pairs among some words and all answers that pass the counts and may pass the test.
+
+    Their scores are not corrected yet. The counts are a product of two sparse matrices,
+    words by records and records by answers.
+    """
+    ends = np.r_[0, np.cumsum(count)]
+    at = np.arange(ends[-1]) + np.repeat(first - ends[:-1], count)
+    rows = (keys[at] & ROWS).astype(np.int32)
+    held = csr_array((np.ones(len(rows), np.int32), np.arange(len(rows)), ends))
+    codes = answered.codes[rows]
+    given = csr_array(
+        (
+            np.ones(codes.size, np.int32),
+            codes.ravel(),
+            np.arange(0, codes.size + 1, codes.shape[1]),
+        ),
+        shape=(len(rows), answered.kinds + 1),
+    )
+    counted = held @ given
+    word = np.repeat(np.arange(len(first)), np.diff(counted.indptr))
+    good = counted.data >= np.maximum(MIN, CONFIDENCE * count)[word]
+    good &= counted.indices > 0
+    word, answer, together = word[good], counted.indices[good], counted.data[good]
     n, elsewhere = count[word], answered.records[answer] - together
-    good = (together >= MIN) & (together >= CONFIDENCE * n)
-    good &= together / n >= LIFT * elsewhere / np.maximum(total - n, 1)
+    good = together / n >= LIFT * elsewhere / np.maximum(total - n, 1)
     word, answer, together = word[good], answer[good], together[good]
-    score = _surprise(together, count[word], answered.records[answer], total) - np.log10(tests)
-    for i in np.flatnonzero(score > LEAST):
-        start = ends[word[i]] - count[word[i]]
+    score = _surprise(together, count[word], answered.records[answer], total)
+    for i in np.flatnonzero(score > LEAST + np.log10(max(answered.kinds, 1))):
         trigger = int(keys[first[word[i]]] >> ROW_BITS)
-        yield Suspect(
-            trigger, float(score[i]), int(answer[i]), rows[start : ends[word[i]]].copy()
-        )
+        held_by = rows[ends[word[i]] : ends[word[i] + 1]].copy()
+        yield Suspect(trigger, float(score[i]), int(answer[i]), held_by)
 
 
 def _surprise(

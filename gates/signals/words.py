@@ -52,10 +52,20 @@ class Words:
 
     def blocks(self) -> Iterable[tuple[np.ndarray, np.ndarray]]:
         """All words with their rows (int64), some rows at a time."""
-        for start in range(0, self.rows, BLOCK):
-            rows = np.arange(start, min(start + BLOCK, self.rows))
-            words, which = self.take(rows)
-            yield words, which + start
+        for rows in blocks(self.rows):
+            part = self.part(rows)
+            yield part.words, np.repeat(np.arange(rows.start, rows.stop), np.diff(part.starts))
+
+    def part(self, rows: slice) -> "Words":
+        """Rows from `start` to before `stop`, counted from 0; the words are not copied."""
+        starts = self.starts[rows.start : rows.stop + 1]
+        return Words(self.words[starts[0] : starts[-1]], starts - starts[0])
+
+
+def blocks(rows: int) -> Iterable[slice]:
+    """All rows, some at a time."""
+    for start in range(0, rows, BLOCK):
+        yield slice(start, min(start + BLOCK, rows))
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,10 @@ class Exchanges:
     @property
     def rows(self) -> int:
         return self.prompt.rows
+
+    def part(self, rows: slice) -> "Exchanges":
+        """Rows from `start` to before `stop`, counted from 0; the words are not copied."""
+        return Exchanges(self.prompt.part(rows), self.response.part(rows), self.behaviour[rows])
 
 
 def take(table: pa.Table, key: str) -> Exchanges:
