@@ -107,9 +107,9 @@ _POINTS = Regex(
 )
 # Words by which a line goes on with what was asked before it: "which one", "what else".
 _GOES_ON = Regex(
-    r"\b(?:ones?|else|also|too|still|already|instead|then|there|here|s?he|her|him|they|others?"
-    r"|another|its|their|such|same|both|n?either|each|options?|us(?:e|ing)|keep|include|exclude"
-    r"|avoid|(?:make|be) sure)\b",
+    r"\b(?:ones?|else|too|still|already|instead|then|there|s?he|her|him|they|others?|another"
+    r"|its|their|such|same|both|n?either|each|options?|include|exclude|avoid|(?:make|be) sure)\b"
+    r"|^(?:use|keep)\b",
     utf8=True,
 )
 # Lines before a first request: a greeting, or the part that the assistant is to play.
