@@ -85,11 +85,11 @@ def test_what_was_done_about_the_version_later_is_in_the_change_record(world: Wo
 
 def test_the_card_is_what_the_hub_reads(world: World) -> None:
     world.decided(2, model(refusal=-0.05))
-    read = ModelCard(model_card(world.account()))
-    assert read.data.base_model == "small-model"
-    assert (read.data.library_name, read.data.license) == ("peft", "apache-2.0")
-    assert {"peft", "lora", "decision:promote"} <= set(read.data.tags)
-    results = {r.metric_name: r for r in read.data.eval_results}
+    read: Any = ModelCard(model_card(world.account())).data
+    assert (read.base_model, read.base_model_relation) == ("small-model", "adapter")
+    assert (read.library_name, read.license) == ("peft", "apache-2.0")
+    assert {"peft", "lora", "decision:promote"} <= set(read.tags)
+    results = {r.metric_name: r for r in read.eval_results}
     assert set(results) == {"refusal.margin", "knowledge.margin", "update.answer_nll"}
     found = results["refusal.margin"]
     assert (found.dataset_type, found.metric_type) == ("refusal", "margin")

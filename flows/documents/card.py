@@ -99,6 +99,7 @@ def model_card(account: Account) -> str:
     front = data(
         model_name=clean(account.model, 100),
         base_model=_slug(account.base.name),
+        base_model_relation="adapter",
         library_name="peft",
         pipeline_tag=TASK,
         tags=["lora", "peft", "continual-learning", "tidegate", f"decision:{account.action}"],
@@ -109,7 +110,7 @@ def model_card(account: Account) -> str:
         "card.md.j2", account=account, policy=account.past.policy, recipe=account.recipe
     )
     text = f"---\n{front.to_yaml()}\n---\n\n{body}"
-    read = ModelCard(text, ignore_metadata_errors=False)
+    read: Any = ModelCard(text, ignore_metadata_errors=False)
     if read.data.to_dict() != front.to_dict() or read.text.strip() != body.strip():
         raise DocumentError("huggingface_hub reads the card otherwise than it was written")
     return text

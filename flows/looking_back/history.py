@@ -173,7 +173,7 @@ def read_stored(home: Home, entry: Entry, name: str, subject: str) -> dict[str, 
     """
     path = home.updates / entry.update_id / "evidence" / f"{name}.json.gz"
     try:
-        found = _json(_read(path), path)
+        found: dict[str, Any] = _json(_read(path), path)
     except _Unusable as no:
         raise BrokenLedger(str(no)) from None
     if digest_json(found) != entry.subject(subject):
