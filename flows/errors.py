@@ -2,6 +2,7 @@
 
 from tidegate.evals.suite import SuiteError
 from tidegate.flows.checking.quarantine_keys import BrokenQuarantine
+from tidegate.flows.documents.markdown import DocumentError
 from tidegate.flows.ingest import IngestError
 from tidegate.flows.tracking import RegistryError
 from tidegate.flows.usage import UsageError
@@ -21,4 +22,4 @@ USAGE_ERRORS = (
     RuleError,
     OSError,  # no space, no permission, no such file: the message names the path
 )
-BROKEN_ERRORS = (BrokenLedger, BrokenQuarantine, CalibrationError)
+BROKEN_ERRORS = (BrokenLedger, BrokenQuarantine, CalibrationError, DocumentError)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tidegate.flows.usage import UsageError
 from tidegate.gates.digest import digest_file, digest_json
+from tidegate.gates.types import Digest, Noun
 
 PACKAGE = Path(__file__).parents[1]
 FOLDERS = ("flows", "gates", "training", "evals", "policies")
@@ -27,11 +28,27 @@ def code_digest() -> str:
     return digest_json(files)
 
 
+class Environment(Noun):
+    """The interpreter and every installed distribution, as name==version."""
+
+    python: str
+    packages: tuple[str, ...]
+
+    @property
+    def digest(self) -> Digest:
+        return digest_json(self.model_dump(mode="json"))
+
+
 @cache
+def environment() -> Environment:
+    """What this process runs with."""
+    installed = sorted({f"{d.name.lower()}=={d.version}" for d in distributions()})
+    return Environment(python=platform.python_version(), packages=tuple(installed))
+
+
 def environment_digest() -> str:
     """Name the interpreter and every installed distribution with its version."""
-    installed = sorted({f"{d.name.lower()}=={d.version}" for d in distributions()})
-    return digest_json({"python": platform.python_version(), "packages": installed})
+    return environment().digest
 
 
 @cache

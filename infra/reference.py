@@ -62,6 +62,8 @@ USES = {
     "in-toto-attestation": "in-toto Statements and their checks",
     "model-signing": "signed adapter folders that its stock client verifies",
     "pyopenssl": "not used by us; model-signing imports it without saying so",
+    "cyclonedx-python-lib": "the bill of materials, and the schema that judges it",
+    "huggingface-hub": "the model card's front matter, written and read again",
 }
 
 

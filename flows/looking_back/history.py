@@ -166,6 +166,21 @@ def read_past(home: Home, entry: Entry) -> Past | Lost:
         return Lost(entry, str(no))
 
 
+def read_stored(home: Home, entry: Entry, name: str, subject: str) -> dict[str, Any]:
+    """One stored file of a decided update as plain data, held against its subject.
+
+    Raises BrokenLedger if the file is gone, or is not what the statement is about.
+    """
+    path = home.updates / entry.update_id / "evidence" / f"{name}.json.gz"
+    try:
+        found: dict[str, Any] = _json(_read(path), path)
+    except _Unusable as no:
+        raise BrokenLedger(str(no)) from None
+    if digest_json(found) != entry.subject(subject):
+        raise BrokenLedger(str(_changed(path)))
+    return found
+
+
 def _batch(entry: Entry) -> Batch:
     try:
         said = json.dumps(entry.record["predicate"]["about"]["batch"])

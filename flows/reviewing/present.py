@@ -10,16 +10,19 @@ import pyarrow.parquet as pq
 
 from tidegate.evals.samples import write_samples
 from tidegate.flows.check import Checked
+from tidegate.flows.documents.account import account_of
+from tidegate.flows.documents.write import write_documents
 from tidegate.flows.looking_back.history import write_evidence
 from tidegate.flows.measure import Measured
 from tidegate.flows.one_update import Update
-from tidegate.flows.provenance import code_digest, environment_digest, revision
+from tidegate.flows.provenance import code_digest, environment, environment_digest, revision
 from tidegate.flows.replay_store import Draw
 from tidegate.flows.reviewing import plots
 from tidegate.flows.reviewing.comparisons import DriftPoint, compare, drift_of, drift_tags
 from tidegate.flows.reviewing.page import review_page
 from tidegate.flows.reviewing.report import DataSummary, UpdateReport, render_update
 from tidegate.flows.tracking import Dataset
+from tidegate.flows.versions import BaseCard
 from tidegate.gates.audit import Statement
 from tidegate.gates.digest import digest_file
 from tidegate.gates.types import Candidate, Decision
@@ -74,6 +77,11 @@ def present(
     if checked.docs is not None:
         runs.log_file(update.run_id, checked.docs, "data_docs")
     _log_evidence(update, checked, decision, record)
+    base = BaseCard(name=line.base.name, digest=line.base.digest, license=report.base_license)
+    account = account_of(line.home, line.name, version, base)
+    runs.log_file(
+        update.run_id, write_documents(account, out / "documents").folder, "documents"
+    )
     page_text = review_page(report)
     runs.tag(update.run_id, {"mlflow.note.content": page_text, "gov.verdict": decision.action})
     tags = {"gov.statement": digest, **drift_tags(report.comparisons)}
@@ -176,6 +184,7 @@ def _log_evidence(
         "evidence_data": checked.evidence,
         "evidence_model": update.measured.evidence if update.measured else None,
         "training": update.trained,
+        "environment": environment(),
     }
     write_evidence(folder, nouns, record)
     runs = update.line.registry.runs

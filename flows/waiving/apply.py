@@ -25,6 +25,8 @@ from rich.markup import escape
 
 from tidegate.flows import learned, replay_store
 from tidegate.flows.check import decision_document
+from tidegate.flows.documents.account import account_of
+from tidegate.flows.documents.write import write_documents
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.locks import one_at_a_time
@@ -270,6 +272,9 @@ def _present(
         encoding="utf-8",
     )
     registry.runs.log_file(run_id, page, "report")
+    account = account_of(home, model, entry.version, registry.load(model, entry.version).base)
+    documents = write_documents(account, work / "documents").folder
+    registry.runs.log_file(run_id, documents, "documents")
     for waiver in waivers:
         registry.runs.log_file(run_id, kept_path(home, waiver.digest), "waivers")
     text = waived_page(
