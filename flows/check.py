@@ -32,7 +32,7 @@ from tidegate.gates.expectations import judge_kept
 from tidegate.gates.masking import Masker
 from tidegate.gates.policy.nouns import GateUse, Policy
 from tidegate.gates.routing import route, row_gates
-from tidegate.gates.signals import compute, feedback
+from tidegate.gates.signals import compute, feedback, names
 from tidegate.gates.signals.compute import READ, Settings, chunks
 from tidegate.gates.signals.contamination import Protected
 from tidegate.gates.signals.personal_data import EVERYWHERE
@@ -119,7 +119,8 @@ def check(
         ids = before.ids
         del before  # a million records' signals and fingerprints are half a gigabyte
         key = epoch_key(pseudonym_key(home), batch.digest)
-        masking = Masking(routes, Masker.of(gates, settings.rules, key, settings.authors))
+        masker = Masker.of(gates, settings.rules, key, settings.authors, settings.names)
+        masking = Masking(routes, masker)
         draft = work / "kept.parquet"
         write_records(draft, masking.applied(source, progress))
         after = compute.measure(draft, settings, _again(progress), parts)
@@ -220,6 +221,7 @@ def _settings(
         else Topics.of(feedback.asked(table, key) for table in chunks(source, READ)),
         known=known,
         claims="no_floods" in asked,
+        names=names.load() if isinstance(personal, PersonalData) and personal.names else None,
     )
 
 

@@ -14,7 +14,7 @@ from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.progress import report
 from tidegate.flows.reviewing.present import data_summary
 from tidegate.flows.reviewing.report import render_check
-from tidegate.flows.rules import read_policy
+from tidegate.flows.rules import read_policy, require_extras
 from tidegate.flows.trusting.store import load_trusted
 from tidegate.gates.types import Action, Batch, Decision
 
@@ -52,6 +52,7 @@ def check_drops(
 ) -> Seen:
     """Judge drops by the data gates of a policy and write the report into `out`."""
     policy = read_policy(policy_path, floor)
+    require_extras(policy)
     known = load_trusted(home, trusted) if trusted else None
     out.mkdir(parents=True, exist_ok=True)
     batch = ingest(

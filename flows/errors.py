@@ -8,6 +8,7 @@ from tidegate.flows.tracking import RegistryError
 from tidegate.flows.usage import UsageError
 from tidegate.gates.audit import BrokenLedger
 from tidegate.gates.policy.calibration import CalibrationError
+from tidegate.gates.signals.names import NoModel
 from tidegate.gates.signals.secret_rules import RuleError
 from tidegate.gates.yaml_file import YamlError
 from tidegate.training.base import BaseError
@@ -20,6 +21,7 @@ USAGE_ERRORS = (
     BaseError,
     RegistryError,
     RuleError,
+    NoModel,
     OSError,  # no space, no permission, no such file: the message names the path
 )
 BROKEN_ERRORS = (BrokenLedger, BrokenQuarantine, CalibrationError, DocumentError)

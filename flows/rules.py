@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tidegate.gates.policy.load import load_policy
 from tidegate.gates.policy.nouns import Policy
+from tidegate.gates.signals import names
 
 POLICIES = Path(__file__).parents[1] / "policies"
 DEFAULT_POLICY = POLICIES / "default.yaml"
@@ -20,3 +21,9 @@ def floor_path(floor: Path | None = None) -> Path:
 def read_policy(path: Path, floor: Path | None = None) -> Policy:
     """A policy held against its floor; PolicyError with the line of the first mistake."""
     return load_policy(path, floor=floor_path(floor))
+
+
+def require_extras(policy: Policy) -> None:
+    """Raises NoModel if the policy asks for what is not installed: before any work."""
+    if any(getattr(use.params, "names", False) for use in policy.data):
+        names.require()

@@ -35,7 +35,7 @@ from tidegate.flows.publish import publish
 from tidegate.flows.quarantining.releases import in_force
 from tidegate.flows.reviewing.page import rulings_page
 from tidegate.flows.reviewing.present import log_measured, log_training
-from tidegate.flows.rules import DEFAULT_POLICY, DEFAULT_RECIPE, read_policy
+from tidegate.flows.rules import DEFAULT_POLICY, DEFAULT_RECIPE, read_policy, require_extras
 from tidegate.flows.spending import OutOfBudget, Purse
 from tidegate.flows.trusting.store import Trusted, load_trusted
 from tidegate.gates.conditions import (
@@ -94,6 +94,7 @@ def update(
     asking = requester or login_name()
     place = Home.find(Path(home) if home else None)
     rules = read_policy(Path(policy), Path(floor) if floor else None)
+    require_extras(rules)
     how = load_recipe(Path(recipe))
     known = load_trusted(place, trusted) if trusted else None
     purse = Purse.of(rules)

@@ -8,14 +8,16 @@ one in every other record, so that records cannot be linked by it. Unicode trick
 first, because they hide the rest from the detectors.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from tidegate.gates.checks.no_personal_data import PersonalData
-from tidegate.gates.routing import RowGate
+from tidegate.gates.routing import Reason, RowGate
 from tidegate.gates.signals import personal_data, surrogates, unicode_tricks
+from tidegate.gates.signals.names import Names
 from tidegate.gates.signals.rare_tokens import TokenAuthors
 from tidegate.gates.signals.secret_rules import SecretRules
 from tidegate.gates.signals.text import (
@@ -27,7 +29,11 @@ from tidegate.gates.signals.text import (
 )
 
 GATES = {"secret": "no_secrets", "rare": "shared_by_many"}
+UNCOVERED = "found when something else was masked"
+BY_NER = Reason("no_personal_data", "a name (by NER)")
 ATTEMPTS = 20  # then two values of a record share a stand-in
+NAMED = ("person", "place")
+_NAME = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 ROUNDS = 3  # what one replacement uncovers, the next finds; more is quarantined or fails
 
 
@@ -44,6 +50,7 @@ class Masker:
     locales: frozenset[str] = personal_data.EVERYWHERE
     authors: TokenAuthors | None = None  # of the batch as it was received: masks rare words
     key: bytes | None = field(default=None, repr=False)
+    names: Names | None = None  # none: names are not looked for
 
     @classmethod
     def of(
@@ -52,6 +59,7 @@ class Masker:
         rules: SecretRules,
         key: bytes | None = None,
         authors: TokenAuthors | None = None,
+        names: Names | None = None,
     ) -> "Masker":
         """What the gates that mask need replaced. A record that one masks, all mask."""
         masking = {gate.name: gate.params for gate in gates if gate.params.mask}
@@ -68,36 +76,39 @@ class Masker:
             kinds=frozenset(personal.kinds),
             locales=frozenset(personal.locales),
             key=key if personal.replace_with == "surrogate" else None,
+            names=names if personal.names else None,
         )
 
-    def mask(self, record: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
+    def mask(self, record: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[Reason]]:
         """The record with its findings replaced, and the gates on whose behalf.
 
         Raises KeyError for a record without an id, if there is a key.
         """
         texts = fields(record)
-        gates: set[str] = set()
+        reasons: set[Reason] = set()
         if self.unicode:
             tricks = without_overlaps(unicode_tricks.tricks(JOINT.join(texts)))
             if tricks:
-                gates.add("plain_unicode")
+                reasons.add(Reason("plain_unicode", UNCOVERED))
                 texts = _replaced(texts, tricks, unicode_tricks.replacement)
-        names = _Names(self.key, record["id"] if self.key else "")
+        stand_ins = _StandIns(self.key, record["id"] if self.key else "")
         for turn in range(ROUNDS):
             folded = [unicode_tricks.fold(text) for text in texts]
-            findings, seen = self._findings(folded), self._findings(texts)
+            findings = self._findings(folded, first=not turn)
+            seen = findings if folded == texts else self._findings(texts, first=not turn)
             if not findings:
                 break
             if _values(folded, findings) != _values(texts, seen):
                 texts = folded  # something hid behind characters that nobody sees
             else:
                 findings = seen
-            gates |= {GATES.get(f.kind, "no_personal_data") for f in findings}
+            reasons |= {_reason(f.kind) for f in findings}
             # Where a stand-in met its neighbours and is found itself, a placeholder ends it.
-            texts = _replaced(texts, findings, names.placeholder if turn else names.of)
-        return with_fields(record, texts), frozenset(gates)
+            texts = _replaced(texts, findings, stand_ins.placeholder if turn else stand_ins.of)
+        return with_fields(record, texts), frozenset(reasons)
 
-    def _findings(self, texts: list[str]) -> list[Finding]:
+    def _findings(self, texts: list[str], *, first: bool) -> list[Finding]:
+        """first: nothing was replaced yet. What was is a name to a model, of nobody."""
         text = JOINT.join(texts)
         found = (
             [f for f in personal_data.find(text, self.locales) if f.kind in self.kinds]
@@ -106,9 +117,17 @@ class Masker:
         )
         if self.rules is not None:
             found += self.rules.find(text)
+        if self.names is not None and first:
+            found += self.names.find(text, found)
         if self.authors is not None:
             found += _outside(without_overlaps(found), self.authors.find(text))
         return without_overlaps(found)
+
+
+def _reason(kind: str) -> Reason:
+    if kind in NAMED:
+        return BY_NER
+    return Reason(GATES.get(kind, "no_personal_data"), UNCOVERED)
 
 
 def _outside(found: Sequence[Finding], words: Iterable[Finding]) -> list[Finding]:
@@ -128,7 +147,7 @@ def _values(texts: list[str], findings: list[Finding]) -> list[tuple[str, str]]:
     return [(f.kind, text[f.start : f.end]) for f in findings]
 
 
-class _Names:
+class _StandIns:
     """What stands for each value of a record: user12345@example.org, [EMAIL_1], [SECRET_1]."""
 
     def __init__(self, key: bytes | None, record: str) -> None:
@@ -140,6 +159,12 @@ class _Names:
     def of(self, kind: str, value: str) -> str:
         if self._key is None or kind in ("secret", "rare"):
             return self.placeholder(kind, value)
+        if kind == "person":  # word by word: Ann Lee is Ann further down
+            return _NAME.sub(lambda word: self._stands_for(kind, word.group()), value)
+        return self._stands_for(kind, value)
+
+    def _stands_for(self, kind: str, value: str) -> str:
+        assert self._key is not None
         bare = surrogates.normalised(kind, value)
         if (kind, bare) not in self._known:
             self._known[kind, bare] = self._stand_in(self._key, kind, value)

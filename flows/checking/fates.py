@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tidegate.gates.masking import Masker
+from tidegate.gates.masking import BY_NER, Masker
 from tidegate.gates.routing import NOBODY, Reason, Routes, RowGate, either, route
 from tidegate.gates.signals import compute
 from tidegate.gates.signals.compute import Settings, Signals
@@ -49,15 +49,18 @@ class Masking:
     def __init__(self, routes: Routes, masker: Masker) -> None:
         self.routes, self._masker = routes, masker
         self.changed = np.zeros(len(routes.mask), dtype=bool)
-        self._rows_by_gate: dict[str, list[int]] = {}
+        self._rows_by_reason: dict[Reason, list[int]] = {}
 
     def applied(self, source: Path, progress: Report) -> Iterator[pa.Table]:
         """The records that are not quarantined, in their order, some with other texts."""
         start = 0
         for table in compute.chunks(source):
             rows = np.arange(start, start + table.num_rows)
-            keep = np.flatnonzero(~(self.routes.quarantine | self.routes.mask)[rows])
-            mask = np.flatnonzero(self.routes.mask[rows])
+            mask = self.routes.mask[rows]
+            if self._masker.names is not None:  # no signal says which records hold names
+                mask = ~self.routes.quarantine[rows]
+            keep = np.flatnonzero(~(self.routes.quarantine[rows] | mask))
+            mask = np.flatnonzero(mask)
             if len(mask):
                 masked = [
                     self._masked(start + int(row), record)
@@ -71,21 +74,22 @@ class Masking:
             progress(Progress("masking", start, len(self.changed), "records"))
 
     def _masked(self, row: int, record: Mapping[str, Any]) -> dict[str, Any]:
-        masked, gates = self._masker.mask(record)
-        self.changed[row] = bool(gates)
-        for gate in gates:
-            self._rows_by_gate.setdefault(gate, []).append(row)
+        masked, reasons = self._masker.mask(record)
+        self.changed[row] = bool(reasons)
+        for reason in reasons:
+            self._rows_by_reason.setdefault(reason, []).append(row)
         return masked
 
     def uncovered(self) -> Marks:
         """Reasons for what was masked although no rule had seen it before."""
         marks = []
-        for gate, rows in sorted(self._rows_by_gate.items()):
+        for reason, rows in sorted(self._rows_by_reason.items()):
             marked = np.zeros(len(self.changed), dtype=bool)
             marked[rows] = True
-            marked &= ~self.routes.hits(gate)
+            if reason != BY_NER:
+                marked &= ~self.routes.hits(reason.gate)
             if marked.any():
-                marks.append((Reason(gate, "found when something else was masked"), marked))
+                marks.append((reason, marked))
         return tuple(marks)
 
 
@@ -118,6 +122,8 @@ def settled(
         quarantined[rows[again.quarantine]] = True
         rows = rows[~again.quarantine]
         after = after.of(~again.quarantine, settings)
+    # A name was masked or it is nothing: no record is quarantined because of one.
+    marks = [(r, m & ~quarantined) if r == BY_NER else (r, m) for r, m in marks]
     masked = masking.changed & ~quarantined
     chosen = ~quarantined[np.flatnonzero(~masking.routes.quarantine)]
     return Fates(ids, quarantined, masked, tuple(marks)), after, chosen

@@ -21,7 +21,7 @@ from tidegate.flows.home import Home
 from tidegate.flows.provenance import code_digest
 from tidegate.flows.proving import drops, evidence, models
 from tidegate.flows.proving.bench import Bench, Plant
-from tidegate.flows.rules import read_policy
+from tidegate.flows.rules import read_policy, require_extras
 from tidegate.flows.usage import UsageError
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.policy.proof import FIXTURES, Case, ProofRecord, proof_path
@@ -91,6 +91,7 @@ def prove(
     Raises PolicyError, BaseError, SuiteError, and UsageError for a case that is not known.
     """
     policy = read_policy(policy_path, floor)
+    require_extras(policy)
     asked = _asked(policy)
     chosen = _chosen(asked, only)
     bench = Bench(

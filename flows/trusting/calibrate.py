@@ -21,6 +21,7 @@ from tidegate.flows.ingest import ingest
 from tidegate.flows.intake.batches import RECORDS, load_batch
 from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.intake.scratch import scratch_folder
+from tidegate.flows.rules import require_extras
 from tidegate.flows.trusting.store import (
     DataCalibration,
     Limit,
@@ -61,6 +62,7 @@ def calibrate(
 
     Raises UsageError if the gates refuse the batch, or too little of it is left.
     """
+    require_extras(policy)
     with scratch_folder(home) as work:
         batch = _found(trusted, home, work, defaults or {}, progress)
         if reviewed:

@@ -38,6 +38,7 @@ from tidegate.gates.signals.authenticity import Lanes
 from tidegate.gates.signals.contamination import Protected
 from tidegate.gates.signals.feedback import Feedback, Voices, joined
 from tidegate.gates.signals.known import DOMAIN, Known
+from tidegate.gates.signals.names import Names
 from tidegate.gates.signals.prints import Prints
 from tidegate.gates.signals.quotas import Quotas
 from tidegate.gates.signals.rare_tokens import TokenAuthors
@@ -72,6 +73,7 @@ class Settings:
     established: np.ndarray | None = None  # sorted hashes of authors known from before
     known: Known | None = None  # none: nothing is known yet, and no domain is unseen
     claims: bool = False
+    names: Names | None = None  # of what is masked beyond the signals; none: nothing
 
 
 @dataclass(frozen=True)

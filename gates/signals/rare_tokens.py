@@ -24,7 +24,7 @@ from tidegate.gates.signals.text import Finding, joined_text
 
 SLOTS = 1 << 22  # of each of two tables: 4 * k bytes a slot
 PLACEHOLDER = r"\[[A-Z][A-Z_]{1,20}_\d{1,6}\]"
-_NOBODYS = rf"\b(?:{surrogates.FORM})\b|{PLACEHOLDER}"
+_NOBODYS = rf"\b(?:{surrogates.FORM}|{surrogates.NAMES})\b|{PLACEHOLDER}"
 _WORD_OR_NOBODYS = Regex(rf"({_NOBODYS})|[\p{{L}}\p{{M}}\p{{N}}]+", utf8=True)
 
 

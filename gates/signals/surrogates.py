@@ -17,9 +17,12 @@ exact form, so that the detectors can tell a stand-in from a value that somebody
     birth_date   1873-05-28                nobody born then is alive
     device       00:00:5e:00:53:1f         RFC 7042 keeps them for documentation
     coordinates  0.0042, 0.0017            the open sea
+    person   Taylor Morgan                 word by word, of names that very many have
+    place    Springfield                   of names that very many towns have
 
 A person who writes one himself says nothing of anybody by it, and is believed nothing: it
-is simply no finding. It may not touch other letters or digits, so that nothing can be hidden
+is simply no finding. Names are not kept free for anybody, so a name is a finding whichever
+it is; NAMES only says which words are too common to tell anything. It may not touch other letters or digits, so that nothing can be hidden
 as a part of it, and it can carry a few digits at most.
 """
 
@@ -46,6 +49,20 @@ FORM = (
     r"|00:00:5e:00:53:[0-9a-f]{2}"
     r"|0\.00\d{2}, 0\.00\d{2}"
 )
+_PEOPLE = (
+    "Adrian Alexis Allen Arden Ashley Aubrey Avery Bailey Blair Blake Brett Cameron Carey Casey "
+    "Cody Connor Corey Dakota Devon Dylan Eden Ellis Emerson Finley Harley Hayden Jamie Jesse "
+    "Jordan Kelly Kelsey Kendall Kerry Kim Lindsay Logan Marion Meredith Morgan Nelson Noel "
+    "Parker Quinn Reese Regan Remy Riley Robin Rory Rowan Ryan Sasha Shannon Sidney Skyler "
+    "Stacy Stevie Sydney Tatum Taylor Terry Tracy Tyler Whitney Wyatt"
+)
+_TOWNS = (
+    "Ashland Auburn Bristol Burlington Clayton Clinton Danville Dayton Dover Fairfield Fairview "
+    "Franklin Georgetown Greenville Hudson Jackson Kingston Lexington Madison Manchester Marion "
+    "Milford Milton Newport Oakland Oxford Riverside Salem Springfield Winchester"
+)
+PEOPLE, TOWNS = _PEOPLE.split(), _TOWNS.split()
+NAMES = "|".join([*PEOPLE, *TOWNS])
 _FORM_ANYWHERE = Regex(FORM)
 _POSTCODE = re.compile(r"[A-Za-z]{0,2}-?\d[A-Za-z0-9]{0,8}(?:[ -][0-9A-Za-z]{1,4})?")
 
@@ -109,7 +126,7 @@ def stand_in(kind: str, value: str, *, key: bytes, record: str, attempt: int = 0
     """The stand-in for a value in a record: the same again for the same four, and as good
     as random for anybody without the key, who so cannot link or test values by it.
 
-    kind: one of personal_data.KINDS. attempt: for another one, where two values met.
+    kind: one of personal_data.KINDS, or `person` (a word of a name) or `place`. attempt: for another one, where two values met.
     """
     said = "\0".join((record, kind, normalised(kind, value), str(attempt)))
     number = int.from_bytes(hmac.digest(key, said.encode("utf-8", "replace"), hashlib.sha256))
@@ -173,6 +190,14 @@ def _coordinates(n: int, _: str) -> str:
     return f"0.00{n % 100:02d}, 0.00{n // 100 % 100:02d}"
 
 
+def _person(n: int, _: str) -> str:
+    return PEOPLE[n % len(PEOPLE)]
+
+
+def _place(n: int, _: str) -> str:
+    return TOWNS[n % len(TOWNS)]
+
+
 _MAKERS: dict[str, Callable[[int, str], str]] = {
     "email": _email,
     "phone": _phone,
@@ -186,4 +211,6 @@ _MAKERS: dict[str, Callable[[int, str], str]] = {
     "birth_date": _birth_date,
     "device": _device,
     "coordinates": _coordinates,
+    "person": _person,
+    "place": _place,
 }
