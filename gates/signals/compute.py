@@ -157,7 +157,8 @@ def measure(
     rated: list[Feedback] = []
     voices = None
     done = 0
-    for part in parts(path, settings, progress):
+    # The model of names is for masking: no signal needs it in another process.
+    for part in parts(path, replace(settings, names=None), progress):
         rows = slice(done, done + len(part.ids))
         ids[rows] = part.ids
         for name, values in part.columns.items():
