@@ -69,6 +69,7 @@ class Checked:
     refused: frozenset[str]  # ids that were quarantined or came without consent
     gates: tuple[GateCount, ...]
     docs: Path | None  # folder of Great Expectations' pages
+    notes: tuple[str, ...] = ()  # what of the policy's rule files was left out, and why
 
 
 def check(
@@ -152,6 +153,7 @@ def check(
         refused=frozenset(fates.ids[fates.quarantined]) | {row["id"] for row in dropped},
         gates=counts,
         docs=judged.docs,
+        notes=settings.rules.notes,
     )
     output.write_quarantine(
         home, batch.digest, policy.digest, source, fates, out / "quarantine.parquet", now

@@ -69,5 +69,7 @@ def show_check(console: Console, seen: Seen) -> None:
         f"({batch.unreadable:,} unreadable, {batch.without_consent:,} without consent, "
         f"{batch.duplicates:,} duplicates), {seen.checked.quarantined:,} quarantined"
     )
+    for note in seen.checked.notes:
+        console.print(f"  note       {escape(note)}", soft_wrap=True, highlight=False)
     console.print(f"  report     {seen.out / 'index.html'}", soft_wrap=True, highlight=False)
     console.print(f"  batch      {batch.digest}", soft_wrap=True, highlight=False)

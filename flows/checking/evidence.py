@@ -85,6 +85,8 @@ def data_evidence(
             measured.append(_number(name, settings.lanes.count(lane), rows))
         shares["data.forged_share"] = (settings.lanes.count(Lane.FORGED), rows)
     rules = {"no_secrets": {"rules": settings.rules.digest}}
+    if settings.rules.notes:
+        rules["no_secrets"]["left_out"] = "; ".join(settings.rules.notes)
     if settings.names is not None:
         rules["no_personal_data"] = {"names": settings.names.said}
     for gate, count in zip(gates, counts, strict=True):

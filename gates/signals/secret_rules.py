@@ -3,9 +3,12 @@
 Read of a file: id, regex, keywords, entropy, secretGroup, and allowlists (of a rule, of the
 file, or of the rules that targetRules names) with regexes, stopwords, condition, and
 regexTarget secret, match or line. Paths and commits need a repository, so rules about them
-alone are skipped and they allow nothing. What changes a rule's meaning and is not read here
-(another file by extend.path, composite rules) is an error, as is a regex that RE2 does not
-take: half a rule file is no rule file.
+alone are left out, they allow nothing, and a rule that wants a path looks everywhere. By
+extend.useDefault a file stands on gitleaks' own rules; these are not here, and what a file
+changes in them is left out. All that is left out is told in `notes`, and only makes less be
+allowed. What changes a rule's meaning and is not read here (another file by extend.path,
+composite rules) is an error, as is a regex that RE2 does not take: half a rule file is no
+rule file.
 """
 
 import math
@@ -83,6 +86,7 @@ class Rule:
 class SecretRules:
     rules: tuple[Rule, ...]
     digest: str
+    notes: tuple[str, ...] = ()  # what of the files was left out, and why
 
     @property
     def suspect(self) -> str | None:
@@ -133,13 +137,17 @@ def load_rules(*paths: Path) -> SecretRules:
     """
     files = paths or (BUILT_IN,)
     rules: list[Rule] = []
+    notes: list[str] = []
     for path in files:
-        rules += _load(path)
+        more, left_out = _load(path)
+        rules += more
+        notes += [f"{path.name}: {note}" for note in left_out]
     names = digest_json([digest_bytes(path.read_bytes()) for path in files])
-    return SecretRules(tuple(rules), names)
+    return SecretRules(tuple(rules), names, tuple(notes))
 
 
-def _load(path: Path) -> list[Rule]:
+def _load(path: Path) -> tuple[list[Rule], list[str]]:
+    """The rules of a file, and what of it was left out."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -150,23 +158,39 @@ def _load(path: Path) -> list[Rule]:
         raise RuleError(
             f"{path}: there are no [[rules]]; one needs an id, a regex and keywords"
         )
-    if "path" in data.get("extend", {}):
+    extend = data.get("extend", {})
+    if "path" in extend:
         raise RuleError(f"{path}: extend.path is not followed; name that file's rules in this")
     everywhere = _allowlists(path, "the file", data)
-    return [
-        _rule(path, f"rule {i}", item, everywhere)
-        for i, item in enumerate(data["rules"], start=1)
-        if "regex" in item or "path" not in item
-        if not item.get("skipReport", False)
-    ]
+    rules, notes = [], []
+    if extend.get("useDefault"):
+        notes.append("extend.useDefault: gitleaks' own rules are not here, the built-in are")
+    if extend.get("disabledRules"):
+        notes.append("extend.disabledRules: no built-in rule is turned off")
+    for i, item in enumerate(data["rules"], start=1):
+        name = str(item.get("id", f"rule {i}"))
+        if "regex" in item:
+            if item.get("skipReport", False):
+                notes.append(f"{name}: it reports nothing by itself (skipReport)")
+            else:
+                rules.append(_rule(path, f"rule {i}", item, everywhere))
+                if "path" in item:
+                    notes.append(f"{name}: looks everywhere, since a chat has no path")
+        elif "path" in item:
+            notes.append(f"{name}: left out, since it is about a path alone")
+        elif extend.get("useDefault"):
+            notes.append(f"{name}: left out, since it changes a rule of gitleaks' own")
+        else:
+            raise RuleError(f"{path}: {name}: there is no regex")
+    if not rules:
+        raise RuleError(f"{path}: no rule is left of it; {'; '.join(notes)}")
+    return rules, notes
 
 
 def _rule(
     path: Path, place: str, item: dict[str, Any], everywhere: Sequence[Allowlist]
 ) -> Rule:
     name = _text(path, place, item, "id", default=place)
-    if "regex" not in item:
-        raise RuleError(f"{path}: {name}: there is no regex")
     if "required" in item:
         raise RuleError(f"{path}: {name}: rules that require others are not supported")
     regex = _regex(path, name, _text(path, name, item, "regex"))
