@@ -207,3 +207,23 @@ def test_the_policy_knows_the_locales_that_the_signals_know() -> None:
 @pytest.mark.parametrize("locale", personal_data.LOCALES)
 def test_every_country_has_telephone_numbers(locale: str) -> None:
     assert phone_regions.regions(frozenset({locale})) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Top 7 Amazon River Facts",
+        "17 Simple Points to Sleep",
+        "row 21: 079 443 5671 98",
+        "build 84455, run 02573851006",
+        "mod 06092 of 013255072 equals 1628",
+        "tracking 4988 1306 3785 2676 5874 61",
+    ],
+)
+def test_lists_rows_and_running_numbers_are_nobodys(text: str) -> None:
+    assert personal_data.find(text) == []
+
+
+def test_a_street_of_joined_names_is_found_whole() -> None:
+    (found,) = personal_data.find("Carina-Gerlach-Allee 43")
+    assert (found.start, found.end) == (0, 23)

@@ -84,7 +84,7 @@ _USPS = (
     "|Dale|Dam|Divide|Estates?|Falls|Ferry|Fields?|Flats?|Forges?|Forks?|Garden|Gateway|Glens?"
     "|Greens?|Groves|Harbors?|Haven|Hollow|Islands?|Isle|Junctions?|Keys?|Lakes?|Landing|Light"
     "|Locks?|Lodge|Manors?|Meadows?|Mission|Motorway|Mountains?|Neck|Orchard|Oval|Overpass|Parks?"
-    "|Path|Pike|Pines?|Plain|Points?|Ports?|Prairie|Radial|Ranch|River|Rise|Skyway|Spurs?"
+    "|Path|Pike|Pines?|Plain|Point|Ports?|Prairie|Radial|Ranch|River|Rise|Skyway|Spurs?"
     "|Station|Summit|Throughway|Trace|Track|Trafficway|Tunnel|Underpass|Unions?|Valleys?"
     "|Viaduct|Views?|Villages?|Ville|Vista|Walks|Wells?|Arcade|Esplanade|Courts|Lees|Ganj|Zila"
     "|Nagar|Chowk|Marg"
@@ -93,6 +93,8 @@ _NUMBER_USPS = Regex(
     rf"(?:^|[^.\d$#/-])\b(\d{{1,5}}[A-Za-z]?,? (?:{_NAME} ){{1,2}}(?:{_USPS}))\b"
 )
 _YEAR = re.compile(rb"(?:1[5-9]|20)\d\d\b")
+# A headline counts what it names: Top 10 River Walks.
+_RANKED = re.compile(rb"\b(?:top|best|first|last|next|these|those|all) $", re.IGNORECASE)
 # Without capitals only the plainest of words, and nothing that is counted before them.
 _LOWER_STREET = Regex(
     r"\b(\d{1,5}[a-z]?) ((?:[a-z]{3,20} ){1,2})(?:street|road|avenue|boulevard|lane|drive"
@@ -121,8 +123,9 @@ _FORMED_POSTCODE = Regex(
 _BETWEEN = Regex(rf"\b\d{{3,6}}[ \t](?:{_NAME}[ \t]){{1,3}}\d{{1,4}}[A-Za-z]?\b")
 _ARITHMETIC = (b"%", b":", b"*", b"/", b"&", b".", b"-")  # a score or a sum, no address
 _BEFORE_NUMBER = Regex(
-    rf"\b(?:({_NAME})[ \t])?(\w{{2,40}})\.?,?[ \t]{{1,2}}\d{{1,5}}[A-Za-z]?\b"
+    rf"\b(?:({_NAME})[ \t])?([A-Za-z]\w{{1,39}})\.?,?[ \t]{{1,2}}\d{{1,5}}[A-Za-z]?\b"
 )
+_JOINED = re.compile(rb"[\w'-]{1,59}-$")
 _PREFIXED = Regex(
     rf"\b(?i:{_PREFIX})\b\.?[ \t]{{1,2}}(?:(?:{_NAME}|{_LINK})[ \t,]{{1,2}}){{1,5}}\d{{1,5}}\b"
     rf"|\b\d{{1,6}},?[ \t]{{1,2}}(?i:{_PREFIX})\b\.?[ \t]{{1,2}}(?:{_LINK}[ \t]){{0,3}}{_NAME}"
@@ -217,8 +220,11 @@ def _anchors(text: bytes) -> Iterator[tuple[int, int]]:
         if not _NOT_A_STREET.search(match.group()):
             yield match.span()
     for match in _NUMBER_USPS.finditer(text):
-        if not _YEAR.match(match.group(1)) and not _NOT_A_STREET.search(match.group(1)):
-            yield match.span(1)
+        start = match.start(1)
+        ranked = _RANKED.search(text[max(0, start - 8) : start])
+        if ranked or _YEAR.match(match.group(1)) or _NOT_A_STREET.search(match.group(1)):
+            continue
+        yield match.span(1)
     for match in _LOWER_STREET.finditer(text):
         if not _COUNTED.search(match.group(2)):
             yield match.span()
@@ -234,7 +240,9 @@ def _anchors(text: bytes) -> Iterator[tuple[int, int]]:
             or word in _NOTHING_ELSE
             or (word.endswith(_ENDINGS) and len(word) > 5 and match.group(2)[:1].isupper())
         ):
-            yield match.span()
+            # From the beginning of Carina-Gerlach-Allee.
+            joined = _JOINED.search(text[max(0, match.start() - 60) : match.start()])
+            yield match.start() - (len(joined.group()) if joined else 0), match.end()
     for cue in _CUE.finditer(text):
         named = _AFTER_CUE.match(text, cue.end())
         if named and not _NOT_A_STREET.search(text[named.start() : named.end() + 8]):

@@ -7,6 +7,7 @@ Cannot see: ids of other countries, and plain runs of digits with weak checks (a
 a German tax id, an Australian TFN) unless the text says what they are.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -199,6 +200,7 @@ PACKS: dict[str, tuple[Form, ...]] = {
     "cn": (_form(r"[1-9]\d{5}(?:19|20)\d{9}[\dX]", _chinese),),
 }
 _SUSPECT = Regex(r"\d{2}")
+_FOUR = re.compile(rb" \d{4}\b")
 
 
 def find(text: bytes, locales: frozenset[str]) -> Iterator[Finding]:
@@ -207,8 +209,13 @@ def find(text: bytes, locales: frozenset[str]) -> Iterator[Finding]:
         return
     for form in _forms(locales):
         for match in form.pattern.finditer(text):
-            if form.is_right(match.group()):
+            if form.is_right(match.group()) and not _goes_on(match.group(), text, match.end()):
                 yield Finding("id_number", match.start(), match.end())
+
+
+def _goes_on(raw: bytes, text: bytes, end: int) -> bool:
+    """Whether it is the beginning of a longer number in groups of four."""
+    return b" " in raw and _FOUR.match(text, end) is not None
 
 
 @cache

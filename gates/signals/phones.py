@@ -45,14 +45,14 @@ _CUE = re.compile(
 _NOT_A_PHONE = re.compile(
     rb"(?:[$#]|\b(?:usd|eur|gbp|isbn|issn|isbn-1[03]|order|invoice|ticket|v|version|card|"
     rb"account|latitude|longitude|license|licence|doi|rfc|page|pp|sku|ean|upc|barcode|serial|"
-    rb"tracking|model|part|id|mod|case|patent|reference|ref|timestamp|registration|build))"
+    rb"tracking|model|part|id|mod|case|patent|reference|ref|timestamp|registration|build|run|job|pid|batch))"
     rb"[ \t.:#=]{0,3}(?:number|no|code|id|is)?[ \t.:#=]{0,3}(?:is|was)?[ \t.:#]{0,3}$",
     re.IGNORECASE,
 )
 # A number that is counted or paid is no telephone number.
 _COUNTED = re.compile(
     rb"^ ?(?:%|usd\b|eur\b|euros?\b|dollars?\b|pounds?\b|gbp\b|people\b|inhabitants|million|"
-    rb"km\b|kg\b|times\b|years\b|bytes\b|rows\b|records\b|items\b)",
+    rb"km\b|kg\b|times\b|years\b|bytes\b|rows\b|records\b|items\b|equals\b|mod\b)",
     re.IGNORECASE,
 )
 _SEPARATORS = re.compile(rb"[^\d()+]+")
@@ -110,6 +110,7 @@ def _is_phone(number: bytes, extended: bool, text: bytes, start: int, end: int) 
         return True
     in_ones = len(groups) > 6 and max(map(len, groups)) < 2  # needs a word that explains it
     leading_zero = groups[0].startswith(b"0") and len(groups) > 1 and not in_ones
+    leading_zero = leading_zero and not _is_a_row(groups)
     if leading_zero and 9 <= digits <= 12 and all(len(g) <= 8 for g in groups):
         return True
     cued = _CUE.search(before) or _CUE.search(text[end : end + 12])
@@ -135,7 +136,7 @@ def _is_national(number: bytes, region: Region, text: bytes, start: int, end: in
     # The first may differ, as in 08-12 34 56.
     if len(set(_SEPARATORS.findall(number)[1:])) > 1:
         return False
-    if tuple(map(len, groups)) not in region.shapes:
+    if tuple(map(len, groups)) not in region.shapes or _is_a_row(groups):
         return False
     # In threes it could be any large number, and in two groups any two numbers.
     in_threes = all(len(group) == 3 for group in groups[1:])
@@ -145,6 +146,11 @@ def _is_national(number: bytes, region: Region, text: bytes, start: int, end: in
     if in_threes or in_two:
         return len(digits) >= 9 + in_two and bool(region.mobile.search(digits))
     return bool(region.valid.search(digits))
+
+
+def _is_a_row(groups: list[bytes]) -> bool:
+    """Whether these are numbers of a table: no country ends in so much shorter a group."""
+    return len(groups) > 3 and len(groups[-1]) + 2 <= len(groups[-2])
 
 
 def _counts_up(digits: bytes) -> bool:
