@@ -129,7 +129,7 @@ def check(
         output.write_kept(draft, chosen, out / "kept.parquet")
 
     released = excused.released(gates, after, fates)
-    fates = replace(fates, marks=(*fates.marks, *released.marks))
+    fates = replace(fates, marks=(*fates.marks, *excused.named(routes, fates), *released.marks))
     judged = judge_kept(
         released.allowed(gates),
         after.columns,

@@ -14,7 +14,7 @@ from tidegate.flows.home import Home
 from tidegate.flows.intake.batches import CONTENT, row_digests
 from tidegate.flows.quarantining.releases import counted
 from tidegate.gates.policy.nouns import Policy
-from tidegate.gates.routing import Reason, RowGate
+from tidegate.gates.routing import Reason, Routes, RowGate
 from tidegate.gates.signals import compute
 from tidegate.gates.signals.compute import Signals
 
@@ -47,6 +47,12 @@ class Excused:
         for reason, marked in self.marks:
             found[reason.gate] = found.get(reason.gate, False) | marked
         return found
+
+    def named(self, routes: Routes, fates: Fates) -> Marks:
+        """The kept records that a gate named and people released from it, for the reader:
+        what became of the others may have taken its reason away."""
+        kept = ~fates.quarantined
+        return tuple((r, m & kept & routes.hits(r.gate)) for r, m in self.marks)
 
     def released(self, gates: Sequence[RowGate], after: Signals, fates: Fates) -> Released:
         """Those that a gate would still have quarantined. `after`: signals of what is kept."""
