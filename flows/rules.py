@@ -5,7 +5,6 @@ from pathlib import Path
 
 from tidegate.gates.policy.load import load_policy
 from tidegate.gates.policy.nouns import Policy
-from tidegate.gates.signals import names
 
 POLICIES = Path(__file__).parents[1] / "policies"
 DEFAULT_POLICY = POLICIES / "default.yaml"
@@ -26,4 +25,6 @@ def read_policy(path: Path, floor: Path | None = None) -> Policy:
 def require_extras(policy: Policy) -> None:
     """Raises NoModel if the policy asks for what is not installed: before any work."""
     if any(getattr(use.params, "names", False) for use in policy.data):
+        from tidegate.gates.signals import names  # half a second, which `policy check` has not
+
         names.require()
