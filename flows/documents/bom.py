@@ -198,7 +198,7 @@ def _data(account: Account) -> dict[str, Any]:
         "unreadable": batch.unreadable,
         "without_consent": batch.without_consent,
         "duplicates": batch.duplicates,
-        "quarantined": account.about.get("quarantined", 0),
+        "quarantined": account.about.get("quarantined", "unknown"),
         "replayed": account.replayed,
     }
     said = [{"name": f"tidegate:{name}", "value": str(n)} for name, n in counts.items()]
