@@ -145,20 +145,17 @@ def test_a_new_gate_or_another_content_is_not_released(world: World, tmp_path: P
             (there / path.name).write_bytes(path.read_bytes())
         world.checked(batch=other)
         assert world.fate() == "quarantine"
-    crowd = [
-        chat(900, ORDER, "ok"),
-        chat(903, "What else?", "That.", user="user900"),
-        *plain(30),
-    ]
+    crowd = [chat(900, ORDER, "ok"), chat(903, ORDER + "!", "ok", user="user900"), *plain(30)]
     (tmp_path / "crowd").mkdir()
     one = World(tmp_path / "crowd")
     one.home, one.out, one.batch = arrived(tmp_path / "crowd", crowd)
     one.checked()
-    one.release(batch=one.batch.digest)
+    one.release("r0900", "r0903", batch=one.batch.digest)
     one.checked()
-    assert one.fate() == "keep"
+    assert one.fate() == one.fate("r0903") == "keep"
     one.checked(one.rules(changed=floods))
-    assert one.fate() == "quarantine"
+    # Which of an author's records are over a cap is drawn with the home's secret.
+    assert sorted((one.fate(), one.fate("r0903"))) == ["keep", "quarantine"]
 
 
 @pytest.mark.parametrize(
