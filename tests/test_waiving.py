@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from tests.waiver_world import BASE, HONESTY, LEARNED, NOW, REFUSAL, SCHEMA, World
 from tidegate.flows.commands.waiver import waiver as commands
+from tidegate.flows.deciding.version import EvidenceLost, Undecidable, decided
 from tidegate.flows.home import Home
 from tidegate.flows.one_update import UpdateResult
 from tidegate.flows.registry import Registry, RegistryError
@@ -21,10 +22,8 @@ from tidegate.flows.signing.envelope import seal
 from tidegate.flows.usage import UsageError
 from tidegate.flows.waiving.apply import Applied, apply_waivers
 from tidegate.flows.waiving.waivers import (
-    EvidenceLost,
     WaiverError,
     check_waiver,
-    decided,
     kept_path,
     list_waivers,
     new_waiver,
@@ -229,14 +228,14 @@ def test_a_waiver_that_could_never_count_is_not_made(
     world.update("u-1", **changes)
     with pytest.raises(WaiverError, match=says):
         made("2", gate)
-    with pytest.raises(WaiverError, match="no decision about version '9'"):
+    with pytest.raises(Undecidable, match="no decision about version '9'"):
         made("9", gate)
 
 
 def test_what_was_never_trained_cannot_be_waived_into_service(world: World, made: Made) -> None:
     stopped = world.update("u-1", kept=0.0)
     assert stopped.decision.action is Action.REJECT
-    with pytest.raises(WaiverError, match="never trained or measured"):
+    with pytest.raises(Undecidable, match="never trained or measured"):
         made("2", SCHEMA)
     base_as_candidate = Waiver(
         model="m",
@@ -305,7 +304,7 @@ class Killed(Exception):
 @pytest.mark.parametrize(
     "at",
     [
-        "_present",
+        "present",
         "_remember_result",
         "replay_store.remember",
         "learned.remember",
@@ -322,7 +321,7 @@ def test_a_killed_application_is_finished_by_the_same_command(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"tidegate.flows.waiving.apply.{at}", killed)
+        patched.setattr(f"tidegate.flows.deciding.again.{at}", killed)
         with pytest.raises(Killed):
             apply(world, "2", path)
     height = len(world.ledger.read())

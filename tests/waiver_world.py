@@ -149,7 +149,13 @@ class World(People):
         return Line("m", self.home, base, self.registry, self.ledger, champion, anchor)
 
     def update(
-        self, name: str, policy: Policy | None = None, *, kept: float = 5.0, **changes: float
+        self,
+        name: str,
+        policy: Policy | None = None,
+        *,
+        kept: float = 5.0,
+        requester: str = "rita",
+        **changes: float,
     ) -> UpdateResult:
         """Publish an update as the flow does, from evidence made up here."""
         line, rules = self.line(), policy or self.policy()
@@ -160,7 +166,7 @@ class World(People):
         recipe = load_recipe(
             Path(__file__).parents[1] / "policies" / "recipes" / "anchored.yaml"
         )
-        update = Update.begin(line, self.home.updates / name, batch, rules, recipe, "rita")
+        update = Update.begin(line, self.home.updates / name, batch, rules, recipe, requester)
         checked = self._checked(update, rules, kept)
         if kept < 1:
             return publish(update.refused(checked), NOW, ignore_progress)
