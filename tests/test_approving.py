@@ -426,7 +426,7 @@ def test_killed_between_any_two_steps_the_same_command_finishes(
         height = len(world.ledger.read())
         says(world, "ada", word)
         assert len(world.ledger.read()) == height
-    assert step > 20
+    assert step > 15
 
 
 def test_what_was_never_trained_cannot_be_answered(world: World) -> None:
