@@ -8,26 +8,18 @@ from typing import Any
 
 import pytest
 
+from tests.approving_world import empty_database
 from tests.test_quarantine import Killed, killed_at
 from tests.waiver_world import BASE, NOW, World
-from tidegate.flows.home import Home
 from tidegate.flows.registry import Registry, RegistryError
 from tidegate.flows.rollback import rollback
 from tidegate.flows.usage import UsageError
 from tidegate.gates.audit import statement
 
-__all__ = ["killed_at"]
+__all__ = ["empty_database", "killed_at"]
 
 pytestmark = pytest.mark.slow
 STEPS = ((Registry, "_set_alias"), (Registry, "annotate"))
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow takes seconds to make its tables; every test starts from a copy of them."""
-    home = Home(tmp_path_factory.mktemp("empty"))
-    Registry.open(home)
-    return home.mlflow_database
 
 
 @pytest.fixture
