@@ -4,30 +4,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.waiver_world import NOW, World
 from tidegate.flows.approving.answer import Answered, answer
-from tidegate.flows.home import Home
-from tidegate.flows.registry import Registry
 from tidegate.flows.waiving.waivers import kept_path, new_waiver, said, write
 
 SOON = NOW + timedelta(hours=1)
 TWO = "quorum: 2, valid_for: 72h"
 WHY = "| the batch <b>repeats</b> known facts"
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow takes seconds to make its tables; every test starts from a copy of them."""
-    home = Home(tmp_path_factory.mktemp("empty"))
-    Registry.open(home)
-    return home.mlflow_database
-
-
-@pytest.fixture
-def world(tmp_path: Path, empty_database: Path) -> World:
-    return World(tmp_path / "world", empty_database)
 
 
 def says(

@@ -8,8 +8,8 @@ import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
-from tests.approving_world import SOON, TWO, WHY, acts, empty_database, says, waiver_for, world
-from tests.waiver_world import LEARNED, NOW, POLICY, REFUSAL, World
+from tests.approving_world import SOON, TWO, WHY, acts, says, waiver_for
+from tests.waiver_world import LEARNED, NOW, POLICY, REFUSAL, World, empty_database, world
 from tidegate.flows.approving.cases import AnswerError
 from tidegate.flows.approving.waiting import waiting
 from tidegate.flows.cli import app

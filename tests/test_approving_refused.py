@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.approving_world import SOON, TWO, acts, empty_database, says, world
+from tests.approving_world import SOON, TWO, acts, says
 from tests.test_quarantine import Killed, killed_at
-from tests.waiver_world import NOW, World
+from tests.waiver_world import NOW, World, empty_database, world
 from tidegate.flows import learned, replay_store
 from tidegate.flows.approving.cases import AnswerError, open_case
 from tidegate.flows.deciding.version import EvidenceLost, Undecidable

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.approving_world import empty_database
 from tests.test_quarantine import Killed, killed_at
-from tests.waiver_world import BASE, NOW, World
+from tests.waiver_world import BASE, NOW, World, empty_database
 from tidegate.flows.registry import Registry, RegistryError
 from tidegate.flows.rollback import rollback
 from tidegate.flows.usage import UsageError

@@ -11,12 +11,21 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
-from tests.waiver_world import BASE, HONESTY, LEARNED, NOW, REFUSAL, SCHEMA, World
+from tests.waiver_world import (
+    BASE,
+    HONESTY,
+    LEARNED,
+    NOW,
+    REFUSAL,
+    SCHEMA,
+    World,
+    empty_database,
+    world,
+)
 from tidegate.flows.commands.waiver import waiver as commands
 from tidegate.flows.deciding.version import EvidenceLost, Undecidable, decided
-from tidegate.flows.home import Home
 from tidegate.flows.one_update import UpdateResult
-from tidegate.flows.registry import Registry, RegistryError
+from tidegate.flows.registry import RegistryError
 from tidegate.flows.rollback import rollback
 from tidegate.flows.signing.envelope import seal
 from tidegate.flows.usage import UsageError
@@ -35,22 +44,11 @@ from tidegate.gates.digest import digest_bytes
 from tidegate.gates.types import Action
 from tidegate.gates.waiver import PAYLOAD_TYPE, Waiver
 
+__all__ = ["empty_database", "world"]
+
 pytestmark = pytest.mark.slow
 SOON = NOW + timedelta(hours=1)
 Made = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow takes seconds to make its tables; every test starts from a copy of them."""
-    home = Home(tmp_path_factory.mktemp("empty"))
-    Registry.open(home)
-    return home.mlflow_database
-
-
-@pytest.fixture
-def world(tmp_path: Path, empty_database: Path) -> World:
-    return World(tmp_path / "world", empty_database)
 
 
 @pytest.fixture

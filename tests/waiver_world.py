@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from securesystemslib.signer import CryptoSigner
 
 from tidegate.flows.check import Checked
@@ -228,3 +229,16 @@ def _trained(adapter: Path, digest: str) -> Trained:
         history=(),
         counts=Counts(rows={}, seen={}, answer_tokens={}, skipped={}, truncated=0),
     )
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow takes seconds to make its tables; every test starts from a copy of them."""
+    home = Home(tmp_path_factory.mktemp("empty"))
+    Registry.open(home)
+    return home.mlflow_database
+
+
+@pytest.fixture
+def world(tmp_path: Path, empty_database: Path) -> World:
+    return World(tmp_path / "world", empty_database)
