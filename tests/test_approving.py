@@ -17,7 +17,7 @@ from tidegate.flows.one_update import UpdateResult
 from tidegate.flows.registry import RegistryError
 from tidegate.flows.rollback import rollback
 from tidegate.flows.waiving.apply import apply_waivers
-from tidegate.flows.waiving.waivers import WaiverError
+from tidegate.flows.waiving.waivers import WaiverError, sign
 from tidegate.gates.policy.load import load_policy
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.policy.proof import ProofRecord
@@ -92,6 +92,7 @@ def test_one_refusal_ends_it_and_no_waiver_changes_that(world: World) -> None:
     again = says(world, "ada")  # an approval too late finds it refused
     assert (again.action, again.exit_code) == (Action.REJECT, 1)
     waived = waiver_for(world, LEARNED)
+    sign(waived, world.signers["bob"])
     with pytest.raises(WaiverError, match="refused by reviewers"):
         apply_waivers(world.home, "m", "2", [waived], now=SOON)
     assert len(world.ledger.read()) == height
