@@ -79,6 +79,7 @@ class Case:
 
     @cached_property
     def subject(self) -> Subject:
+        candidate = self.version.candidate  # first: it says so if nothing was ever trained
         found = {name: self.entry.subject(name) for name in ("base", "policy")}
         evidence = [self.entry.subject(f"evidence/{kind}") for kind in ("data", "model")]
         if None in (*found.values(), *evidence):
@@ -86,7 +87,7 @@ class Case:
         return Subject(
             model=self.model,
             version=self.entry.version,
-            candidate=self.version.candidate,
+            candidate=candidate,
             base=found["base"] or "",
             policy=found["policy"] or "",
             evidence_data=evidence[0] or "",
