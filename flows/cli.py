@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from tidegate.flows.commands import calibrate_data, documents
+from tidegate.flows.commands import approval, calibrate_data, documents
 from tidegate.flows.commands.common import (
     DEFAULT_POLICY,
     DEFAULT_RECIPE,
@@ -35,6 +35,7 @@ from tidegate.flows.commands.key import key as key_commands
 from tidegate.flows.commands.ledger import ledger as ledger_commands
 from tidegate.flows.commands.policy import policy as policy_commands
 from tidegate.flows.commands.quarantine import quarantine as quarantine_commands
+from tidegate.flows.commands.reviewer import reviewer as reviewer_commands
 from tidegate.flows.commands.statement import statement as statement_commands
 from tidegate.flows.commands.waiver import waiver as waiver_commands
 
@@ -54,6 +55,10 @@ app = typer.Typer(
 )
 app.add_typer(policy_commands, name="policy")
 app.add_typer(waiver_commands, name="waiver")
+app.command("approve", epilog=approval.APPROVE)(approval.approve)
+app.command("refuse", epilog=approval.REFUSE)(approval.refuse)
+app.command("approvals", epilog=approval.APPROVALS)(approval.approvals)
+app.add_typer(reviewer_commands, name="reviewer")
 app.add_typer(key_commands, name="key")
 app.add_typer(quarantine_commands, name="quarantine")
 app.command("calibrate-data", epilog=calibrate_data.EXAMPLE)(calibrate_data.calibrate_data)
@@ -159,11 +164,14 @@ def check(
 
 @app.command(epilog='Example: tidegate rollback --model support --reason "wrong refund policy"')
 def rollback(
+    reason: Annotated[str, typer.Option(help="Why; it goes into the ledger.")],
     model: Model = "assistant",
     to: Annotated[
         str | None, typer.Option(help="Version to serve again; the previous one otherwise.")
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why; it goes into the ledger.")] = "not given",
+    by: Annotated[
+        str | None, typer.Option(help="Who asks for it; the user who runs this otherwise.")
+    ] = None,
     home: Place = None,
     tracking_uri: Tracking = None,
     as_json: AsJson = False,
@@ -172,7 +180,7 @@ def rollback(
     place, console = start(home, as_json)
     from tidegate.flows.rollback import rollback as roll
 
-    done = roll(model, place, to=to, reason=reason, tracking_uri=tracking_uri)
+    done = roll(model, place, to=to, reason=reason, tracking_uri=tracking_uri, by=by)
     if as_json:
         print_json({"model": model, **done})
     else:

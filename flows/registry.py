@@ -20,6 +20,8 @@ from filelock import FileLock
 from filelock import Timeout as LockTimeout
 
 from tidegate.flows.home import Home
+from tidegate.flows.ledger import Ledger
+from tidegate.flows.standing import why_never_again
 from tidegate.flows.tracking import UPDATE_TAG, RegistryError, asking, connect
 from tidegate.flows.versions import (
     STATEMENT_TAG,
@@ -144,9 +146,13 @@ class Registry(Versions):
 
         The statement must be in the ledger before this is called. Called again after a
         crash, it finishes what was begun. Raises RegistryError if another version serves
-        by now: then the comparison that led here was with the wrong champion.
+        by now: then the comparison that led here was with the wrong champion. Raises it too if
+        the ledger says that this version had to go, or that its weights were erased.
         """
         _is_digest(statement)
+        never = why_never_again(self.home, name, version)
+        if never is not None:
+            raise RegistryError(never)
         verdict = dict(self.find(name, version).tags).get(VERDICT_TAG)
         if verdict != Action.PROMOTE:
             raise RegistryError(
@@ -163,32 +169,21 @@ class Registry(Versions):
             self._still(name, version)
         return Moved(was, version)
 
-    def rollback_target(self, name: str) -> str:
-        """Where a rollback without a version given would go."""
+    def has_rolled_back(self, name: str, to: str) -> bool:
+        """Whether the aliases are as a rollback to this version leaves them."""
         aliases = self.aliases(name)
-        target = aliases.get(PREVIOUS)
-        if target is None or target == aliases.get(CHAMPION):
-            raise RegistryError(f"{name!r} has no version before its champion; name one")
-        return target
-
-    def refuse_rollback(self, name: str, to: str) -> None:
-        """Raise RegistryError if `to` does not exist or never served."""
-        verdict = self.find(name, to).tags.get(VERDICT_TAG)
-        if verdict not in (Action.PROMOTE, BLESSED):
-            raise RegistryError(
-                f"version {to} of {name!r} has the verdict {verdict!r}: it never served, and "
-                "a rollback is no way around the gates"
-            )
+        earlier = self.find(name, to).tags.get("gov.parent")
+        return aliases.get(CHAMPION) == to and aliases.get(PREVIOUS) == (earlier or None)
 
     def rollback(self, name: str, to: str, *, statement: str) -> Moved:
-        """Serve an earlier version again; only one that was once promoted or blessed.
+        """Serve an earlier version again, as a statement of the ledger says.
 
-        Moves aliases only: the caller wrote the statement to the ledger before. `previous`
-        becomes what `to` itself had replaced, so that a second rollback goes further back
-        and never forward to the version that had to go.
+        Moves aliases only; whether it may is for who wrote the statement. `previous` becomes
+        what `to` itself had replaced, so that a second rollback goes further back and never
+        forward to the version that had to go. Called again after a crash, it finishes.
         """
         _is_digest(statement)
-        self.refuse_rollback(name, to)
+        self._said(statement, name, to)
         with self._lock():
             before = self._now(name)
             self.annotate(name, to, {"gov.rollback_statement": statement})
@@ -204,6 +199,15 @@ class Registry(Versions):
         return Moved(before, to)
 
     # How
+
+    def _said(self, statement: str, name: str, to: str) -> None:
+        found = Ledger(self.home.ledger).find(statement)
+        said = found["predicate"] if found else {"act": None, "model": None, "about": {}}
+        if (said["act"], said["model"], said["about"].get("version")) != ("rollback", name, to):
+            raise RegistryError(
+                f"{statement} is no statement of a rollback of {name!r} to version {to}; only "
+                "what is in the ledger moves the champion"
+            )
 
     def _at(self, name: str, alias: str) -> ModelVersionInfo | None:
         version = self.aliases(name).get(alias)

@@ -56,7 +56,7 @@ def print_statement(console: Console, digest: str, found: dict[str, Any]) -> Non
             table.add_column(column, overflow="fold")
         for ruling in rulings:
             table.add_row(
-                ruling["outcome"].upper() + (" (waived)" if ruling.get("waived") else ""),
+                ruling["outcome"].upper() + _by_people(ruling),
                 escape(ruling["gate"]),
                 escape(ruling["reason"]),
             )
@@ -67,6 +67,12 @@ def print_statement(console: Console, digest: str, found: dict[str, Any]) -> Non
                 f"({escape(clean(waiver['ticket']))}; {escape(', '.join(waiver['signers']))})",
                 highlight=False,
             )
+        for kind in ("approvals", "refusals"):
+            for one in about.get(kind, ()):
+                console.print(
+                    f"  {kind[:-1]} by {escape(clean(one['by']))}: {escape(clean(one['reason']))}",
+                    highlight=False,
+                )
     else:
         console.print(escape(about["reason"]))
     for subject in found["subject"]:
@@ -75,3 +81,8 @@ def print_statement(console: Console, digest: str, found: dict[str, Any]) -> Non
     if "index" in predicate:
         console.print(f"  {'ledger line':<16}{predicate['index']}", highlight=False)
     console.print(f"  {'statement':<16}{digest.removeprefix('sha256:')}", highlight=False)
+
+
+def _by_people(ruling: dict[str, Any]) -> str:
+    said = [word for word in ("waived", "approved") if ruling.get(word)]
+    return f" ({', '.join(said)})" if said else ""

@@ -74,7 +74,7 @@ def _test_result(record: Statement) -> Statement:
     for ruling in about["rulings"]:
         if ruling["outcome"] == Outcome.PASS:
             passed.append(ruling["gate"])
-        elif ruling.get("waived") or ruling["action"] == Action.HOLD:
+        elif ruling.get("waived") or ruling.get("approved") or ruling["action"] == Action.HOLD:
             warned.append(ruling["gate"])
         else:
             failed.append(ruling["gate"])

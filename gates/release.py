@@ -10,20 +10,18 @@ The rules, all of them:
  * It counts while it is valid, and is valid no longer than the policy's approvals are.
  * A gate that masks still masks. What is released is kept with what masking made of it.
 
-Signed is the canonical JSON of the noun under a payload type of its own, as a waiver's.
-Pure: who signed is found out by flows/signing, and the time is an argument.
+How it is signed is in gates/order.py. Pure: the time is an argument.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from tidegate.gates.digest import canonical, digest_bytes
+from tidegate.gates.order import Line, Order, who_counts, wrong_time
 from tidegate.gates.policy.nouns import Policy, Reviewer
 from tidegate.gates.types import Digest, Noun
-from tidegate.gates.waiver import Line, wrong_time
 
 PAYLOAD_TYPE = "application/vnd.tidegate.release+json"
 MOST_RECORDS = 2000  # of one release; an envelope stays below a megabyte
@@ -35,37 +33,15 @@ class ReleasedRecord(Noun):
     gates: tuple[Line, ...] = Field(min_length=1, description="sorted")
 
 
-class Release(Noun):
+class Release(Order):
     batch: Digest
     records: tuple[ReleasedRecord, ...] = Field(min_length=1, max_length=MOST_RECORDS)
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
-    issued_at: AwareDatetime
-    expires_at: AwareDatetime
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        if self.expires_at <= self.issued_at:
-            raise ValueError("the release expires before it is issued")
+    def _names_each_once(self) -> Self:
         if len({record.id for record in self.records}) < len(self.records):
             raise ValueError("the release names a record twice")
         return self
-
-    @property
-    def payload(self) -> bytes:
-        """What is signed."""
-        return canonical(self.model_dump(mode="json"))
-
-    @property
-    def digest(self) -> Digest:
-        return digest_bytes(self.payload)
-
-    @classmethod
-    def parse(cls, payload: bytes) -> "Release":
-        """Raises ValueError for anything that is not written exactly as `payload` writes it."""
-        release = cls.model_validate_json(payload)
-        if release.payload != payload:
-            raise ValueError("the release is not written the canonical way")
-        return release
 
 
 def refusals(
@@ -93,9 +69,7 @@ def refusals(
 
 def may_release(signers: Sequence[Reviewer], policy: Policy) -> tuple[str, ...]:
     """The names of those whose signature counts."""
-    roles = set(policy.approval.roles)
-    names = {r.name for r in signers if r in policy.reviewers and roles & set(r.roles)}
-    return tuple(sorted(names))
+    return who_counts(signers, policy).names
 
 
 def not_releasable(gate: str, policy: Policy) -> list[str]:

@@ -250,6 +250,7 @@ class Ruling(Noun):
     action: Action
     why: str = Field(description="the reason that the policy gives for the gate")
     waived: str | None = Field(default=None, description="digest of the waiver that counted")
+    approved: bool = Field(default=False, description="people approved what was held for them")
 
 
 class Decision(Noun):

@@ -12,27 +12,29 @@ The rules, all of them:
    cannot be waived, it can only be made.
  * It is no approval: where people approve every update, they still have to.
 
-Signed is the canonical JSON of the noun under a payload type of its own, and not an in-toto
-Statement. A Statement says what was done; a waiver is an order that may or may not count
-later. With the type under the signature, neither can be passed off as the other. What came
-of a waiver is in the Statement of the decision, which names it by the digest of its payload:
-the same whoever signs, and however many.
-
-Pure: who signed is found out by flows/signing, and the time is an argument.
+What came of a waiver is in the Statement of the decision, which names it by the digest of its
+payload: the same whoever signs, and however many. How it is signed is in gates/order.py.
 """
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Annotated, Protocol, Self
+from datetime import datetime
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import Field
 
 from tidegate.gates.conditions import needs_approval
 from tidegate.gates.decide import WORST_FIRST, decide
-from tidegate.gates.digest import canonical, digest_bytes
+from tidegate.gates.order import (
+    NOBODY,
+    Line,
+    Order,
+    four_eyes,
+    no_reviewers_key,
+    who_counts,
+    wrong_time,
+)
 from tidegate.gates.policy.nouns import GateUse, Policy, Reviewer
-from tidegate.gates.types import Action, Decision, Digest, Noun, Outcome, Ruling
+from tidegate.gates.types import Action, Decision, Digest, Outcome, Ruling
 from tidegate.gates.yaml_file import did_you_mean
 
 PAYLOAD_TYPE = "application/vnd.tidegate.waiver+json"
@@ -40,58 +42,19 @@ NEVER_MADE = (Outcome.MISSING, Outcome.ERROR)
 # A title has none of these: whoever writes them means more than one gate.
 SEVERAL = re.compile(r"[*?\[\]{}|,;\s]")
 
-Line = Annotated[str, StringConstraints(min_length=1, max_length=256, strip_whitespace=True)]
-
 
 class NotWaivable(ValueError):
     """A waiver does not fit the rulings that it was given for."""
 
 
-class Dated(Protocol):
-    """Anything that people sign for a while."""
-
-    @property
-    def issued_at(self) -> datetime: ...
-
-    @property
-    def expires_at(self) -> datetime: ...
-
-
-class Waiver(Noun):
+class Waiver(Order):
     model: Line
     version: Line
     gate: Line = Field(description="title of exactly one gate, as the report shows it")
     candidate: Digest
     policy: Digest
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
     ticket: Line = Field(description="where the discussion is")
     requester: Line = Field(description="who asked for the update")
-    issued_at: AwareDatetime
-    expires_at: AwareDatetime
-
-    @model_validator(mode="after")
-    def _ends_after_it_begins(self) -> Self:
-        if self.expires_at <= self.issued_at:
-            raise ValueError("the waiver expires before it is issued")
-        return self
-
-    @property
-    def payload(self) -> bytes:
-        """What is signed."""
-        return canonical(self.model_dump(mode="json"))
-
-    @property
-    def digest(self) -> Digest:
-        return digest_bytes(self.payload)
-
-    @classmethod
-    def parse(cls, payload: bytes) -> "Waiver":
-        """Raises ValueError for anything that is not written exactly as `payload` writes it."""
-        waiver = cls.model_validate_json(payload)
-        if waiver.payload != payload:
-            # Two spellings of one waiver would be two digests of one waiver.
-            raise ValueError("the waiver is not written the canonical way")
-        return waiver
 
 
 def refusals(
@@ -189,52 +152,20 @@ def wrong_gate(waiver: Waiver, policy: Policy) -> list[str]:
     return [f"the policy has no gate {waiver.gate!r}{hint}"]
 
 
-def wrong_time(waiver: Dated, policy: Policy, now: datetime) -> list[str]:
-    found = []
-    if now < waiver.issued_at:
-        found.append(f"it is not valid before {_said(waiver.issued_at)}")
-    if now >= waiver.expires_at:
-        found.append(f"it expired at {_said(waiver.expires_at)}")
-    lasts = (waiver.expires_at - waiver.issued_at).total_seconds()
-    if lasts > policy.approval.valid_for:
-        found.append(
-            f"it lasts {lasts / 3600:.4g} h; the policy lets approvals last "
-            f"{policy.approval.valid_for / 3600:.4g} h"
-        )
-    return found
-
-
 def _wrong_signers(
     waiver: Waiver, policy: Policy, signers: Sequence[Reviewer], unknown: Sequence[str]
 ) -> list[str]:
-    rule, found, notes = policy.approval, [], []
-    counted: set[str] = set()
-    for reviewer in signers:
-        if reviewer not in policy.reviewers:
-            notes.append(f"{reviewer.name!r} is no reviewer of this policy")
-        elif not set(reviewer.roles) & set(rule.roles):
-            notes.append(f"{reviewer.name!r} has none of the roles {', '.join(rule.roles)}")
-        elif "requester" in rule.excluded and _same(reviewer.name, waiver.requester):
-            found.append(f"{reviewer.name!r} asked for the update and may not sign (four eyes)")
-        else:
-            counted.add(reviewer.name)
-    notes += [f"the key {keyid[:12]}… is no reviewer's of this policy" for keyid in unknown]
+    counted = who_counts(signers, policy, waiver.requester)
+    found = [four_eyes(name) for name in counted.requesters]
+    notes = [*counted.others, *map(no_reviewers_key, unknown)]
     if not policy.reviewers:
-        notes.append("the policy names no reviewers: name a file of them as approval.reviewers")
-    if len(counted) < rule.quorum:
-        said = f"{len(counted)} of {rule.quorum} reviewers signed it"
+        notes.append(NOBODY)
+    if len(counted.names) < policy.approval.quorum:
+        said = f"{len(counted.names)} of {policy.approval.quorum} reviewers signed it"
         found.append(": ".join([said, "; ".join(notes)]) if notes else said)
     return found
-
-
-def _same(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
 
 
 def _a_step_better(ruling: Ruling, waiver: Waiver) -> Ruling:
     better = WORST_FIRST[WORST_FIRST.index(ruling.action) + 1]
     return ruling.model_copy(update={"action": better, "waived": waiver.digest})
-
-
-def _said(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -105,7 +105,7 @@ def test_a_drop_that_cannot_be_used_is_one_clear_error(
         (["check", "x.jsonl", "--policy", "none.yaml"], "none.yaml: cannot be read"),
         (["check", "x.jsonl", "--default", "consent"], "write FIELD=VALUE"),
         (["show", "7"], "assistant"),
-        (["rollback", "--model", "nobody"], "nobody"),
+        (["rollback", "--model", "nobody", "--reason", "a test"], "nobody"),
         (["ui"], "there is nothing to show yet"),
         (["serve"], "there is nothing to show yet"),
         (["update", "x.jsonl", "--recipe", "none.yaml"], "none.yaml: cannot be read"),

@@ -6,31 +6,20 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.waiver_world import LEARNED, NOW, World
+from tests.waiver_world import LEARNED, NOW, World, empty_database, world
 from tidegate.flows.cli import app
 from tidegate.flows.documents.account import find_account
-from tidegate.flows.home import Home
-from tidegate.flows.registry import Registry, RegistryError
+from tidegate.flows.registry import RegistryError
 from tidegate.flows.rollback import rollback
 from tidegate.flows.usage import UsageError
 from tidegate.flows.waiving.apply import apply_waivers
 from tidegate.flows.waiving.waivers import new_waiver, write_new
 from tidegate.gates.digest import digest_file
 
+__all__ = ["empty_database", "world"]
+
 pytestmark = pytest.mark.slow
 ALL = ["README.md", "bom.cdx.json", "change.md"]
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = Home(tmp_path_factory.mktemp("empty"))
-    Registry.open(home)
-    return home.mlflow_database
-
-
-@pytest.fixture
-def world(tmp_path: Path, empty_database: Path) -> World:
-    return World(tmp_path / "world", empty_database)
 
 
 def stored(world: World, version: str) -> dict[str, Path]:

@@ -178,11 +178,11 @@ def test_a_plain_store_is_read_once_and_encrypted(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """Kill at the n-th step: a rename, link, unlink, or file synced to disk."""
+def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Kill at the n-th step: a rename, unlink, file synced to disk, or what the test adds."""
     with monkeypatch.context() as patch:
 
-        def at(step: int) -> None:
+        def at(step: int, *also: tuple[Any, str]) -> None:
             patch.undo()
             left = [step]
 
@@ -196,7 +196,8 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]
                 return act
 
             if step:
-                for owner, name in ((Path, "replace"), (Path, "unlink"), (os, "fsync")):
+                files = ((Path, "replace"), (Path, "unlink"), (os, "fsync"))
+                for owner, name in (*files, *also):
                     patch.setattr(owner, name, counted(getattr(owner, name)))
 
         yield at

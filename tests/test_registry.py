@@ -3,12 +3,15 @@
 import json
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tidegate.flows.home import Home
+from tidegate.flows.ledger import Ledger
 from tidegate.flows.registry import Registry, RegistryError
+from tidegate.gates.audit import statement
 from tidegate.gates.digest import digest_bytes
 from tidegate.gates.types import Candidate
 from tidegate.training.adapter import adapter_digest
@@ -222,25 +225,40 @@ def test_a_promotion_that_was_killed_is_finished(registry: Registry, propose: Pr
     assert registry.aliases("m") == {"champion": "2", "previous": "1", "anchor": "1"}
 
 
+def said(registry: Registry, was: str, to: str) -> str:
+    """A statement of a rollback in the ledger."""
+    about = {"decision_id": f"{was} {to}", "was": was, "version": to, "reason": "a test"}
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    record = statement(
+        act="rollback", model="m", subjects={"base": BASE}, about=about, decided_at=now
+    )
+    return Ledger(registry.home.ledger).append(record)
+
+
 def test_rolling_back_twice_goes_further_back(registry: Registry, propose: Propose) -> None:
     for update in ("u1", "u2"):
         promote(registry, propose(update))
-    for expected, previous in (("2", "1"), ("1", None)):
-        target = registry.rollback_target("m")
-        assert target == expected
-        registry.rollback("m", target, statement=STATEMENT)
-        registry.rollback("m", target, statement=STATEMENT)  # as after a crash
-        assert registry.aliases("m")["champion"] == expected
+    for was, to, previous in (("3", "2", "1"), ("2", "1", None)):
+        written = said(registry, was, to)
+        assert not registry.has_rolled_back("m", to)
+        registry.rollback("m", to, statement=written)
+        registry.rollback("m", to, statement=written)  # as after a crash
+        assert registry.has_rolled_back("m", to)
+        assert registry.aliases("m")["champion"] == to
         assert registry.aliases("m").get("previous") == previous
-    with pytest.raises(RegistryError, match="no version before"):
-        registry.rollback_target("m")
+        with pytest.raises(RegistryError, match="was rolled back .* needs a new decision"):
+            registry.promote("m", was, was=to, statement=STATEMENT)
     assert registry.aliases("m")["anchor"] == "1"
 
 
-def test_a_rollback_is_no_way_around_the_gates(registry: Registry, propose: Propose) -> None:
-    rejected = propose("u1", "reject")
-    with pytest.raises(RegistryError, match="never served"):
-        registry.rollback("m", rejected, statement=STATEMENT)
+def test_only_a_statement_of_that_very_rollback_moves_the_champion(
+    registry: Registry, propose: Propose
+) -> None:
+    promote(registry, propose("u1"))
+    for written in (STATEMENT, said(registry, "2", "7")):
+        with pytest.raises(RegistryError, match="no statement of a rollback"):
+            registry.rollback("m", "1", statement=written)
+    assert registry.aliases("m")["champion"] == "2"
 
 
 def test_a_changed_adapter_is_detected(registry: Registry, propose: Propose) -> None:

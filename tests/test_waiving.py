@@ -11,20 +11,28 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
-from tests.waiver_world import BASE, HONESTY, LEARNED, NOW, REFUSAL, SCHEMA, World
+from tests.waiver_world import (
+    BASE,
+    HONESTY,
+    LEARNED,
+    NOW,
+    REFUSAL,
+    SCHEMA,
+    World,
+    empty_database,
+    world,
+)
 from tidegate.flows.commands.waiver import waiver as commands
-from tidegate.flows.home import Home
+from tidegate.flows.deciding.version import EvidenceLost, Undecidable, decided
 from tidegate.flows.one_update import UpdateResult
-from tidegate.flows.registry import Registry, RegistryError
+from tidegate.flows.registry import RegistryError
 from tidegate.flows.rollback import rollback
 from tidegate.flows.signing.envelope import seal
 from tidegate.flows.usage import UsageError
 from tidegate.flows.waiving.apply import Applied, apply_waivers
 from tidegate.flows.waiving.waivers import (
-    EvidenceLost,
     WaiverError,
     check_waiver,
-    decided,
     kept_path,
     list_waivers,
     new_waiver,
@@ -36,22 +44,11 @@ from tidegate.gates.digest import digest_bytes
 from tidegate.gates.types import Action
 from tidegate.gates.waiver import PAYLOAD_TYPE, Waiver
 
+__all__ = ["empty_database", "world"]
+
 pytestmark = pytest.mark.slow
 SOON = NOW + timedelta(hours=1)
 Made = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow takes seconds to make its tables; every test starts from a copy of them."""
-    home = Home(tmp_path_factory.mktemp("empty"))
-    Registry.open(home)
-    return home.mlflow_database
-
-
-@pytest.fixture
-def world(tmp_path: Path, empty_database: Path) -> World:
-    return World(tmp_path / "world", empty_database)
 
 
 @pytest.fixture
@@ -229,14 +226,14 @@ def test_a_waiver_that_could_never_count_is_not_made(
     world.update("u-1", **changes)
     with pytest.raises(WaiverError, match=says):
         made("2", gate)
-    with pytest.raises(WaiverError, match="no decision about version '9'"):
+    with pytest.raises(Undecidable, match="no decision about version '9'"):
         made("9", gate)
 
 
 def test_what_was_never_trained_cannot_be_waived_into_service(world: World, made: Made) -> None:
     stopped = world.update("u-1", kept=0.0)
     assert stopped.decision.action is Action.REJECT
-    with pytest.raises(WaiverError, match="never trained or measured"):
+    with pytest.raises(Undecidable, match="never trained or measured"):
         made("2", SCHEMA)
     base_as_candidate = Waiver(
         model="m",
@@ -305,7 +302,7 @@ class Killed(Exception):
 @pytest.mark.parametrize(
     "at",
     [
-        "_present",
+        "present",
         "_remember_result",
         "replay_store.remember",
         "learned.remember",
@@ -322,7 +319,7 @@ def test_a_killed_application_is_finished_by_the_same_command(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"tidegate.flows.waiving.apply.{at}", killed)
+        patched.setattr(f"tidegate.flows.deciding.again.{at}", killed)
         with pytest.raises(Killed):
             apply(world, "2", path)
     height = len(world.ledger.read())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from securesystemslib.signer import CryptoSigner
 
 from tidegate.flows.check import Checked
@@ -149,7 +150,13 @@ class World(People):
         return Line("m", self.home, base, self.registry, self.ledger, champion, anchor)
 
     def update(
-        self, name: str, policy: Policy | None = None, *, kept: float = 5.0, **changes: float
+        self,
+        name: str,
+        policy: Policy | None = None,
+        *,
+        kept: float = 5.0,
+        requester: str = "rita",
+        **changes: float,
     ) -> UpdateResult:
         """Publish an update as the flow does, from evidence made up here."""
         line, rules = self.line(), policy or self.policy()
@@ -160,7 +167,7 @@ class World(People):
         recipe = load_recipe(
             Path(__file__).parents[1] / "policies" / "recipes" / "anchored.yaml"
         )
-        update = Update.begin(line, self.home.updates / name, batch, rules, recipe, "rita")
+        update = Update.begin(line, self.home.updates / name, batch, rules, recipe, requester)
         checked = self._checked(update, rules, kept)
         if kept < 1:
             return publish(update.refused(checked), NOW, ignore_progress)
@@ -222,3 +229,16 @@ def _trained(adapter: Path, digest: str) -> Trained:
         history=(),
         counts=Counts(rows={}, seen={}, answer_tokens={}, skipped={}, truncated=0),
     )
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow takes seconds to make its tables; every test starts from a copy of them."""
+    home = Home(tmp_path_factory.mktemp("empty"))
+    Registry.open(home)
+    return home.mlflow_database
+
+
+@pytest.fixture
+def world(tmp_path: Path, empty_database: Path) -> World:
+    return World(tmp_path / "world", empty_database)

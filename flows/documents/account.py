@@ -102,6 +102,12 @@ class Account:
         return tuple(self.about.get("waivers", ()))
 
     @property
+    def answers(self) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        """What reviewers said about it when it was held: the word, and who, why, until when."""
+        words = (("approved", "approvals"), ("refused", "refusals"))
+        return tuple((word, one) for word, kind in words for one in self.about.get(kind, ()))
+
+    @property
     def adapter(self) -> str | None:
         """None: the update ended without weights."""
         return self.entry.subject("adapter")

@@ -178,6 +178,8 @@ def _notes(past: Past, policy: Policy, changed: bool) -> list[str]:
     waived = [ruling.gate for ruling in past.entry.rulings if ruling.waived]
     if waived and not same:
         notes.append(f"The waiver for {', '.join(waived)} does not count under this policy.")
+    if not same and any(ruling.approved for ruling in past.entry.rulings):
+        notes.append("What people approved then is not approved under this policy.")
     more = unsettled(policy, past.evidence_model) if past.evidence_model else ()
     if more:
         notes.append(f"More items of {', '.join(more)} would have been measured.")

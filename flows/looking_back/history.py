@@ -47,6 +47,7 @@ class Ruled(Noun):
     observed: str | None = None
     limit: str | None = None
     waived: str | None = None
+    approved: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def past_updates(home: Home, model: str, since: datetime | None) -> Iterator[Pas
     Raises BrokenLedger if the ledger is not what was written.
     """
     written = Ledger(home.ledger).read()
-    # Decided again with waivers: the later statement is the update's.
+    # Decided again by people: the later statement is the update's.
     superseded = {record["predicate"]["about"].get("supersedes") for _, record in written}
     for digest, record in written:
         predicate = record["predicate"]

@@ -11,6 +11,8 @@ from tidegate.gates.gate import RowParams, load_gates
 from tidegate.gates.policy.nouns import GateUse, Policy
 from tidegate.gates.types import Action, BrokenEvidence, Decision, MissingEvidence, Ruling
 
+BY_PEOPLE = ("action", "waived", "approved")  # what waivers and approvals change of a ruling
+
 
 def redecide(past: Past, policy: Policy) -> tuple[Decision, bool]:
     """The decision under a policy, and whether it is one.
@@ -18,13 +20,13 @@ def redecide(past: Past, policy: Policy) -> tuple[Decision, bool]:
     False: the batch would have gone on to training, and what came then is not known; the
     decision then holds the rulings up to there.
     """
-    data = _as_waived(judge(policy, past.evidence_data), past, policy)
-    others = _made_by_no_gate(past)
+    data = _as_people_had_it(judge(policy, past.evidence_data), past, policy)
+    others = _made_by_no_gate(past, policy)
     if worst(ruling.action for ruling in data) is not Action.PROMOTE:
         # What came after data gates that let pass would not have come at all.
         return decide([*data, *(others if _stopped_by_its_data(past) else ())]), True
     if past.evidence_model is not None:
-        asked = _as_waived(judge(policy, past.evidence_model), past, policy)
+        asked = _as_people_had_it(judge(policy, past.evidence_model), past, policy)
         return decide([*data, *asked, *others]), True
     decision = decide([*data, *others])
     return decision, decision.action is not Action.PROMOTE
@@ -65,10 +67,17 @@ def _stopped_by_its_data(past: Past) -> bool:
     )
 
 
-def _made_by_no_gate(past: Past) -> list[Ruling]:
-    """Rulings of the statement that none of the policy's gates made, as they were."""
+def _made_by_no_gate(past: Past, policy: Policy) -> list[Ruling]:
+    """Rulings of the statement that none of the policy's gates made, as they were.
+
+    What people approved was held, and is held again under a policy that they did not see.
+    """
     gates = {use.title for use in (*past.policy.data, *past.policy.model)}
-    return [_as_recorded(ruling) for ruling in past.entry.rulings if ruling.gate not in gates]
+    others = [_as_recorded(ruling) for ruling in past.entry.rulings if ruling.gate not in gates]
+    if policy.digest == past.policy.digest:
+        return others
+    held = {"action": Action.HOLD, "approved": False}
+    return [r.model_copy(update=held) if r.approved else r for r in others]
 
 
 def _as_recorded(ruled: Ruled) -> Ruling:
@@ -80,23 +89,21 @@ def _as_recorded(ruled: Ruled) -> Ruling:
             "action": ruled.action,
             "why": "as the statement records it",
             "waived": ruled.waived,
+            "approved": ruled.approved,
         }
     )
 
 
-def _as_waived(rulings: Sequence[Ruling], past: Past, policy: Policy) -> list[Ruling]:
-    """With the waivers that counted then, if it is the policy that they were written for."""
+def _as_people_had_it(rulings: Sequence[Ruling], past: Past, policy: Policy) -> list[Ruling]:
+    """With the waivers and approvals that counted then, if it is the policy of then."""
     if policy.digest != past.policy.digest:
         return list(rulings)
-    waived = {ruling.gate: ruling for ruling in past.entry.rulings if ruling.waived}
+    moved = {r.gate: r for r in past.entry.rulings if r.waived or r.approved}
     return [
         ruling.model_copy(
-            update={
-                "action": waived[ruling.title].action,
-                "waived": waived[ruling.title].waived,
-            }
+            update={name: getattr(moved[ruling.title], name) for name in BY_PEOPLE}
         )
-        if ruling.title in waived
+        if ruling.title in moved
         else ruling
         for ruling in rulings
     ]

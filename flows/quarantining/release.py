@@ -23,6 +23,7 @@ from tidegate.flows.quarantining.finding import Quarantined, find_records
 from tidegate.flows.quarantining.releases import folder
 from tidegate.flows.signing import envelope
 from tidegate.flows.signing.keys import PublicKey, public_of
+from tidegate.flows.signing.orders import signed_before
 from tidegate.flows.usage import UsageError
 from tidegate.gates.policy.nouns import Policy, Reviewer
 from tidegate.gates.release import PAYLOAD_TYPE, Release, ReleasedRecord, refusals
@@ -128,19 +129,10 @@ def _signed(
 ) -> tuple[Path, Release]:
     """The envelope's file; one that says the same, is by the same key and lasts, is taken."""
     place, mine = folder(home, release.batch), public_of(signer)
-    same = {"issued_at", "expires_at"}
-    for path in sorted(place.glob("[!.]*.json")) + sorted(place.glob("[!.]*.signed")):
-        try:
-            payload, by = envelope.verify(path.read_bytes(), PAYLOAD_TYPE, [mine])
-            earlier = Release.parse(payload)
-        except (UsageError, ValueError):
-            continue
-        alike = earlier.model_dump(exclude=same) == release.model_dump(exclude=same)
-        as_long = (
-            earlier.expires_at - earlier.issued_at == release.expires_at - release.issued_at
-        )
-        if alike and as_long and by.good and earlier.expires_at > now:
-            return path, earlier
+    paths = sorted(place.glob("[!.]*.json")) + sorted(place.glob("[!.]*.signed"))
+    found = signed_before(paths, release, PAYLOAD_TYPE, mine, now)
+    if found is not None:
+        return found
     # Two people may sign the same words in the same second.
     name = f"{release.digest.removeprefix('sha256:')}-{mine.keyid[:16]}.signed"
     path = place / name

@@ -14,38 +14,36 @@ safe to repeat after a crash:
  6. only if the decision is now to promote: its rows are kept for replay, and `champion` moves.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from tidegate.flows import learned, replay_store
-from tidegate.flows.check import decision_document
-from tidegate.flows.documents.account import account_of
-from tidegate.flows.documents.write import write_documents
+from tidegate.flows.deciding.again import (
+    Again,
+    act,
+    record_again,
+    refuse_changed,
+    refuse_stale,
+    stored_result,
+)
+from tidegate.flows.deciding.version import Decided, decided
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.locks import one_at_a_time
-from tidegate.flows.looking_back.history import Entry
-from tidegate.flows.one_update import UpdateResult
-from tidegate.flows.registry import Registry, RegistryError
-from tidegate.flows.reviewing.waived import render_waived, waived_page
+from tidegate.flows.registry import Registry
 from tidegate.flows.waiving.waivers import (
-    Decided,
     WaiverCheck,
     WaiverError,
     check_for,
-    decided,
     kept_path,
     read,
     write,
 )
-from tidegate.gates.audit import BrokenLedger, Statement, statement
-from tidegate.gates.types import Action, Decision, Digest, Noun, Ruling
+from tidegate.gates.types import Action, Decision, Digest, Noun
 from tidegate.gates.waiver import NotWaivable, Waiver, redecide
 
 
@@ -94,24 +92,28 @@ def apply_waivers(
         except NotWaivable as no:
             raise WaiverError(str(no)) from None
         decision_id = _decision_id(about, waivers)
-        _refuse_stale(home, registry, model, about, decision_id)
-        _refuse_changed(registry, model, about)
-        result = _stored_result(home, about)
+        mine = about.decision_id == decision_id
+        _refuse_decided(home, model, about, decision_id, mine)
+        refuse_stale(home, registry, model, about, mine)
+        refuse_changed(registry, model, about)
+        result = stored_result(home, about)
 
         for check, path in zip(checks, files, strict=True):
             write(kept_path(home, str(check.digest)), read(path))
-        ledger = Ledger(home.ledger)
-        written = ledger.append(_statement(model, about, decision, checks, decision_id, now))
-        record = ledger.find(written)
-        if record is None:
-            raise BrokenLedger(f"{ledger.path}: the statement {written} is gone")
-        report = _present(home, registry, model, about, decision, waivers, (written, record))
-        if decision.action is Action.PROMOTE:
-            kept = home.updates / about.past.entry.update_id / "check" / "kept.parquet"
-            replay_store.remember(home, about.past.batch.digest, kept)
-            learned.remember(home, about.past.batch.digest, kept)
-            registry.promote(model, number, was=_parent(about), statement=written)
-        _remember_result(home, about, result, decision, written, report)
+        written, record = record_again(
+            home,
+            model,
+            about.past.entry,
+            decision_id=decision_id,
+            decision=decision,
+            subjects={f"waiver/{waiver.gate}": waiver.digest for waiver in waivers},
+            said={"waivers": [_counted(check) for check in checks]},
+            supersedes=about.latest.statement,
+            now=now,
+        )
+        papers = {"waivers": [kept_path(home, waiver.digest) for waiver in waivers]}
+        again = Again(about, decision, written, record, papers)
+        report = act(home, registry, model, again, result)
         return Applied(
             model=model,
             version=number,
@@ -146,93 +148,25 @@ def _decision_id(about: Decided, waivers: Sequence[Waiver]) -> str:
     return " + ".join([about.past.entry.update_id, *sorted(w.digest for w in waivers)])
 
 
-def _refuse_stale(
-    home: Home, registry: Registry, model: str, about: Decided, decision_id: str
+def _refuse_decided(
+    home: Home, model: str, about: Decided, decision_id: str, mine: bool
 ) -> None:
-    number, parent = about.past.entry.version, _parent(about)
-    mine = about.decision_id == decision_id
+    number = about.past.entry.version
     for _, record in Ledger(home.ledger).read():
         predicate = record["predicate"]
-        said = predicate["about"]
-        if predicate["model"] != model:
-            continue
-        if predicate["act"] == "rollback" and said.get("was") == number:
-            raise RegistryError(
-                f"version {number} of {model!r} was rolled back; waivers do not bring it "
-                "back: run the update again"
-            )
-        if said["decision_id"] == decision_id and not mine:
+        ours = predicate["model"] == model and predicate["about"]["decision_id"] == decision_id
+        if ours and not mine:
             raise WaiverError(
                 f"version {number} was decided with these very waivers and then again, by "
                 f"{about.latest.statement}; write new ones"
             )
     if about.latest.action is Action.PROMOTE and not mine:
         raise WaiverError(f"version {number} of {model!r} was promoted already")
-    champion = registry.aliases(model).get("champion")
-    if champion not in ({parent, number} if mine else {parent}):
-        raise RegistryError(
-            f"version {number} of {model!r} was compared with version {parent}, and version "
-            f"{champion} serves by now: the evidence is stale. Run the update again"
+    people = about.latest.record["predicate"]["about"]
+    if people.get("refusals") and not mine:
+        raise WaiverError(
+            f"version {number} was refused by reviewers; a waiver changes no mind"
         )
-
-
-def _refuse_changed(registry: Registry, model: str, about: Decided) -> None:
-    """The files that would serve are those that were judged."""
-    entry = about.past.entry
-    found = registry.load(model, entry.version).candidate
-    if found.digest != about.candidate or found.base != entry.subject("base"):
-        raise RegistryError(
-            f"version {entry.version} of {model!r} is {found.digest} on {found.base} in the "
-            f"registry; decided was about {about.candidate}: do not serve it"
-        )
-
-
-def _statement(
-    model: str,
-    about: Decided,
-    decision: Decision,
-    checks: Sequence[WaiverCheck],
-    decision_id: str,
-    now: datetime,
-) -> Statement:
-    entry = about.past.entry
-    first = entry.record["predicate"]["about"]
-    subjects = {
-        subject["name"]: "".join(f"{how}:{value}" for how, value in subject["digest"].items())
-        for subject in entry.record["subject"]
-    }
-    for check in checks:
-        if check.waiver is not None:
-            subjects[f"waiver/{check.waiver.gate}"] = check.waiver.digest
-    recorded = {said["gate"]: said for said in first["rulings"]}
-    return statement(
-        act="decide",
-        model=model,
-        subjects=subjects,
-        about={
-            **first,
-            "decision_id": decision_id,
-            "update_id": entry.update_id,
-            "action": decision.action,
-            "rulings": [_ruling(r, recorded.get(r.title, {})) for r in decision.rulings],
-            "waivers": [_counted(check) for check in checks],
-            "supersedes": about.latest.statement,
-        },
-        decided_at=now,
-    )
-
-
-def _ruling(ruling: Ruling, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """As first recorded, numbers included; only what happens next is new."""
-    new = {
-        "gate": ruling.title,
-        "outcome": ruling.verdict.outcome,
-        "observed": None,
-        "limit": None,
-        "reason": ruling.verdict.reason,
-    }
-    said = {**new, **recorded, "action": ruling.action}
-    return {**said, "waived": ruling.waived} if ruling.waived else said
 
 
 def _counted(check: WaiverCheck) -> dict[str, Any]:
@@ -248,86 +182,3 @@ def _counted(check: WaiverCheck) -> dict[str, Any]:
         "signers": sorted(check.signers),
         "expires": waiver.model_dump(mode="json")["expires_at"],
     }
-
-
-def _present(
-    home: Home,
-    registry: Registry,
-    model: str,
-    about: Decided,
-    decision: Decision,
-    waivers: Sequence[Waiver],
-    written: tuple[str, Statement],
-) -> Path:
-    digest, record = written
-    entry = about.past.entry
-    run_id = registry.find(model, entry.version).run_id
-    work = home.updates / entry.update_id
-    counted = record["predicate"]["about"]["waivers"]
-    decided_at = datetime.fromisoformat(record["predicate"]["decidedAt"])
-    page = work / "report" / "waived.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(
-        render_waived(model, entry.version, decision, counted, decided_at, digest),
-        encoding="utf-8",
-    )
-    registry.runs.log_file(run_id, page, "report")
-    account = account_of(home, model, entry.version, registry.load(model, entry.version).base)
-    documents = write_documents(account, work / "documents").folder
-    registry.runs.log_file(run_id, documents, "documents")
-    for waiver in waivers:
-        registry.runs.log_file(run_id, kept_path(home, waiver.digest), "waivers")
-    text = waived_page(
-        model,
-        entry.version,
-        decision,
-        counted,
-        digest,
-        run_id,
-        registry.runs.experiment_of(run_id),
-    )
-    verdict = {"gov.verdict": str(decision.action)}
-    registry.runs.tag(run_id, {"mlflow.note.content": text, **verdict})
-    digests = " ".join(waiver.digest for waiver in waivers)
-    tags = {**verdict, "gov.statement": digest, "gov.waivers": digests}
-    registry.annotate(model, entry.version, tags, text)
-    return page
-
-
-def _parent(about: Decided) -> str:
-    return str(about.past.entry.record["predicate"]["about"]["parent"])
-
-
-def _stored_result(home: Home, about: Decided) -> UpdateResult:
-    entry: Entry = about.past.entry
-    path = home.updates / entry.update_id / "result.json"
-    try:
-        return UpdateResult.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        raise WaiverError(
-            f"{path}: the update of version {entry.version} was never finished; run it again "
-            "first, it goes on where it stopped"
-        ) from None
-
-
-def _remember_result(
-    home: Home,
-    about: Decided,
-    result: UpdateResult,
-    decision: Decision,
-    written: str,
-    report: Path,
-) -> None:
-    """What `tidegate update` finds when it is asked the same again."""
-    past = about.past
-    quarantined = past.entry.record["predicate"]["about"]["quarantined"]
-    renewed = result.model_copy(
-        update={
-            "decision": decision,
-            "document": decision_document(decision, past.policy, past.batch, quarantined),
-            "statement": written,
-            "report": report,
-        }
-    )
-    path = home.updates / past.entry.update_id / "result.json"
-    write(path, renewed.model_dump_json().encode())

@@ -9,7 +9,6 @@ taken out of reviewers.yaml since counts for updates that were decided before.
 """
 
 import os
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -19,25 +18,24 @@ from rich.console import Console
 from rich.markup import escape
 from securesystemslib.signer import CryptoSigner
 
+from tidegate.flows.deciding.version import Decided, decided
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
-from tidegate.flows.looking_back.history import Entry, Lost, Past, Ruled, entry_of, read_past
 from tidegate.flows.reviewing.wording import clean
 from tidegate.flows.signing import envelope
 from tidegate.flows.signing.envelope import EnvelopeError
 from tidegate.flows.signing.keys import PublicKey
 from tidegate.flows.usage import UsageError
 from tidegate.gates.audit import BrokenLedger
-from tidegate.gates.decide import judge
+from tidegate.gates.order import wrong_time
 from tidegate.gates.policy.nouns import Policy, Reviewer
-from tidegate.gates.types import Digest, Noun, Ruling, Verdict
+from tidegate.gates.types import Digest, Noun
 from tidegate.gates.waiver import (
     PAYLOAD_TYPE,
     Waiver,
     refusals,
     unwaivable,
     wrong_gate,
-    wrong_time,
 )
 
 MOST_BYTES = 1 << 20
@@ -45,40 +43,6 @@ MOST_BYTES = 1 << 20
 
 class WaiverError(UsageError):
     """A waiver that cannot be made, read or used, with every reason."""
-
-
-class EvidenceLost(BrokenLedger):
-    """What a decision stood on is gone or changed, so it cannot be decided again."""
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A version as it was first decided, and the statement that is in force about it."""
-
-    past: Past
-    latest: Entry
-    rulings: tuple[Ruling, ...]  # as first decided: judged again, and compared
-
-    @property
-    def decision_id(self) -> str:
-        """Of the statement in force."""
-        return str(self.latest.record["predicate"]["about"]["decision_id"])
-
-    @property
-    def candidate(self) -> Digest:
-        entry = self.past.entry
-        digest = entry.subject("adapter")
-        if digest is None or self.past.evidence_model is None:
-            raise WaiverError(
-                f"version {entry.version} was never trained or measured; no waiver makes up "
-                "for that: mend what stopped the update, and run it again"
-            )
-        if self.past.evidence_model.subject != digest:
-            raise EvidenceLost(
-                f"the evidence of version {entry.version} is about {self.past.evidence_model.subject}, "
-                f"its statement about {digest}"
-            )
-        return digest
 
 
 class WaiverCheck(Noun):
@@ -102,30 +66,6 @@ class WaiverCheck(Noun):
     @property
     def exit_code(self) -> int:
         return 1 if self.reasons else 0
-
-
-def decided(home: Home, model: str, version: str) -> Decided:
-    """What the ledger and the stored evidence say about a version, by its number.
-
-    Raises WaiverError if there is no decision about it, EvidenceLost if the evidence is not
-    what its statement is about, BrokenLedger if the ledger is not what was written.
-    """
-    entries = [
-        entry_of(digest, record)
-        for digest, record in Ledger(home.ledger).read()
-        if record["predicate"]["act"] == "decide"
-        and record["predicate"]["model"] == model
-        and record["predicate"]["about"].get("version") == version
-    ]
-    if not entries:
-        raise WaiverError(
-            f"the ledger {home.ledger} has no decision about version {version!r} of {model!r}; "
-            "name one that an update made"
-        )
-    past = read_past(home, entries[0])
-    if isinstance(past, Lost):
-        raise EvidenceLost(past.why)
-    return Decided(past, entries[-1], _judged_again(past))
 
 
 def new_waiver(
@@ -337,41 +277,4 @@ def _damaged(data: bytes, path: Path, now: datetime, why: str) -> WaiverCheck:
     digest = waiver.digest if waiver else None
     return WaiverCheck(
         path=str(path), waiver=waiver, digest=digest, reasons=(why,), asked_at=now
-    )
-
-
-def _judged_again(past: Past) -> tuple[Ruling, ...]:
-    """The recorded rulings, those of gates made anew from the stored evidence."""
-    evidence = [e for e in (past.evidence_data, past.evidence_model) if e is not None]
-    again = {r.title: r for e in evidence for r in judge(past.policy, e)}
-    rulings = []
-    for recorded in past.entry.rulings:
-        ruling = again.pop(recorded.gate, None)
-        if ruling is None:
-            ruling = _as_recorded(recorded)
-        elif (ruling.verdict.outcome, ruling.action) != (recorded.outcome, recorded.action):
-            raise EvidenceLost(
-                f"{recorded.gate} was {recorded.outcome} → {recorded.action}, and the stored "
-                f"evidence now gives {ruling.verdict.outcome} → {ruling.action}: the gates "
-                "changed since. Run the update again"
-            )
-        rulings.append(ruling)
-    if again:
-        raise EvidenceLost(f"the statement has no ruling of {', '.join(sorted(again))}")
-    return tuple(rulings)
-
-
-def _as_recorded(ruled: Ruled) -> Ruling:
-    """What no gate said: envelope, budget, proof, approval."""
-    return Ruling(
-        gate=ruled.gate,
-        title=ruled.gate,
-        verdict=Verdict(
-            outcome=ruled.outcome,
-            reason=ruled.reason,
-            observed=None if ruled.observed is None else float(ruled.observed),
-            limit=None if ruled.limit is None else float(ruled.limit),
-        ),
-        action=ruled.action,
-        why="as the statement has it",
     )

@@ -1,0 +1,178 @@
+"""Rolling back by what the ledger says, on a real registry; killed anywhere, it finishes."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_quarantine import Killed, killed_at
+from tests.waiver_world import BASE, NOW, World, empty_database
+from tidegate.flows.registry import Registry, RegistryError
+from tidegate.flows.rollback import rollback
+from tidegate.flows.usage import UsageError
+from tidegate.gates.audit import statement
+
+__all__ = ["empty_database", "killed_at"]
+
+pytestmark = pytest.mark.slow
+STEPS = ((Registry, "_set_alias"), (Registry, "annotate"))
+
+
+@pytest.fixture
+def world(tmp_path: Path, empty_database: Path) -> World:
+    """Versions 2 and 3 were promoted, 4 is held."""
+    return made(tmp_path / "world", empty_database)
+
+
+def made(folder: Path, empty_database: Path) -> World:
+    world = World(folder, empty_database)
+    for name in ("u-1", "u-2"):
+        world.update(name)
+    world.update("u-3", gain=-0.2)
+    assert world.aliases["champion"] == "3"
+    return world
+
+
+def roll(world: World, to: str | None = None, reason: str = "a test") -> dict[str, str]:
+    return rollback("m", world.home, to=to, reason=reason, tracking_uri=None, by="olga")
+
+
+def rollbacks(world: World) -> list[dict[str, Any]]:
+    said = [r["predicate"] for _, r in world.ledger.read()]
+    return [p["about"] for p in said if p["act"] == "rollback"]
+
+
+def test_it_goes_back_step_by_step_and_says_who_and_why(world: World) -> None:
+    began = time.perf_counter()
+    done = roll(world, reason="wrong refund policy")
+    print(f"a rollback took {time.perf_counter() - began:.3f} s")
+    assert (done["was"], done["now"], world.aliases["champion"]) == ("3", "2", "2")
+    (said,) = rollbacks(world)
+    assert (said["by"], said["reason"]) == ("olga", "wrong refund policy")
+    assert world.ledger.read()[-1][0] == done["statement"]
+    assert roll(world)["now"] == "1" and "previous" not in world.aliases
+    with pytest.raises(RegistryError, match="no version before"):
+        roll(world)
+    assert len(rollbacks(world)) == 2
+
+
+def test_asked_by_version_it_is_done_once(world: World) -> None:
+    first = roll(world, "1")
+    assert roll(world, "1") == roll(world, "anchor") == first
+    assert len(rollbacks(world)) == 1
+    with pytest.raises(UsageError, match="needs a reason"):
+        roll(world, "2", reason="  ")
+
+
+def tags(world: World) -> None:
+    world.registry.annotate("m", "4", {"gov.verdict": "promote"})
+
+
+def erased(world: World) -> None:
+    about = {"decision_id": "e", "action": "erase", "versions": ["2"]}
+    world.ledger.append(
+        statement(act="erase", model="m", subjects={"base": BASE}, about=about, decided_at=NOW)
+    )
+
+
+def other_weights(world: World) -> None:
+    """Files and tags together, as whoever has both passwords can."""
+    mine, other = (world.registry.load("m", version) for version in "23")
+    for name in ("candidate.json", "adapter_model.safetensors"):
+        (found,) = world.home.mlflow_artifacts.glob(f"{mine.run_id}/**/{name}")
+        (taken,) = world.home.mlflow_artifacts.glob(f"{other.run_id}/**/{name}")
+        found.write_bytes(taken.read_bytes())
+    same = {k: v for k, v in other.tags.items() if k.startswith("gov.") and "digest" in k}
+    world.registry.annotate("m", "2", {**same, "gov.parent": "2"})
+
+
+@pytest.mark.parametrize(
+    ("change", "to", "why"),
+    [
+        (tags, "4", "never served"),
+        (lambda w: None, "4", "never served"),
+        (lambda w: None, "9", "could not read version 9"),
+        (lambda w: None, "3", "serves already"),
+        (erased, "2", "were erased"),
+        (other_weights, "2", "its signed decision is about"),
+    ],
+    ids=["tag", "held", "unknown", "champion", "erased", "weights"],
+)
+def test_what_may_not_serve_again(
+    world: World, change: Callable[[World], None], to: str, why: str
+) -> None:
+    change(world)
+    height = len(world.ledger.read())
+    with pytest.raises(RegistryError, match=why):
+        roll(world, to)
+    assert len(world.ledger.read()) == height and world.aliases["champion"] == "3"
+
+
+def test_a_tag_cannot_keep_a_good_version_from_serving_again(world: World) -> None:
+    world.registry.annotate("m", "2", {"gov.verdict": "reject"})
+    world.registry.client.set_registered_model_alias("m", "previous", "4")
+    assert roll(world)["now"] == "2"
+
+
+def test_a_version_that_had_to_go_comes_back_by_no_way(world: World) -> None:
+    roll(world)
+    with pytest.raises(RegistryError, match="needs a new decision"):
+        roll(world, "3")
+    written = world.registry.find("m", "3").tags["gov.statement"]
+    with pytest.raises(RegistryError, match="needs a new decision"):
+        world.registry.promote("m", "3", was="2", statement=written)
+    # An update that was killed after it promoted, and is run again after the rollback.
+    for folder in ("adapters", "home/updates"):
+        shutil.rmtree(world.folder / folder / "u-2")
+    with pytest.raises(RegistryError, match="needs a new decision"):
+        world.update("u-2")
+    assert world.aliases["champion"] == "2"
+
+
+def test_killed_between_any_two_steps_the_same_command_finishes(
+    tmp_path: Path, empty_database: Path, killed_at: Callable[..., None]
+) -> None:
+    survived, step = False, 0
+    while not survived:
+        step += 1
+        world = made(tmp_path / str(step), empty_database)
+        killed_at(step, *STEPS)
+        try:
+            roll(world)
+            survived = True
+        except Killed:
+            pass
+        killed_at(0)
+        # Killed after the last step it is done, and the same words would go further back.
+        if not (rollbacks(world) and world.registry.has_rolled_back("m", "2")):
+            assert roll(world)["now"] == "2"
+        assert len(rollbacks(world)) == 1
+        assert (world.aliases["champion"], world.aliases["previous"]) == ("2", "1")
+        assert roll(world, "2")["was"] == "3" and len(rollbacks(world)) == 1
+    assert step > 5
+
+
+def test_another_version_than_the_one_that_was_begun(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Registry, "_set_alias", killed)
+        with pytest.raises(Killed):
+            roll(world, "2")
+    assert world.aliases["champion"] == "3"
+    assert roll(world, "1")["was"] == "2"
+    assert [(r["was"], r["version"]) for r in rollbacks(world)] == [("3", "2"), ("2", "1")]
+    assert world.aliases["champion"] == "1"
+
+
+def test_the_alias_that_somebody_moved_since_goes_back_to_the_ledgers(world: World) -> None:
+    done = roll(world)
+    world.registry.client.set_registered_model_alias("m", "champion", "4")
+    assert roll(world) == done
+    assert world.aliases["champion"] == "2" and len(rollbacks(world)) == 1
