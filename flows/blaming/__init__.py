@@ -1,0 +1,1 @@
+"""Which part of a batch made a candidate worse: slices, short probes, group testing."""
