@@ -11,11 +11,13 @@ from tidegate.flows.check import Checked
 from tidegate.flows.line import Line
 from tidegate.flows.measure import Measured
 from tidegate.flows.replay_store import Draw
+from tidegate.flows.scaling import Scaled
 from tidegate.gates.decide import decide
 from tidegate.gates.policy.nouns import Policy
+from tidegate.gates.scaling import Tried
 from tidegate.gates.types import Action, Batch, Candidate, Decision, Noun, Ruling
 from tidegate.training.recipe import Recipe
-from tidegate.training.train import Trained
+from tidegate.training.trained import Trained
 
 
 class UpdateResult(Noun):
@@ -67,6 +69,7 @@ class Update:
     candidate: Candidate | None = None
     measured: Measured | None = None
     suites: tuple[Suite, ...] = ()
+    tried: tuple[Tried, ...] = ()
 
     @property
     def id(self) -> str:
@@ -119,9 +122,7 @@ class Update:
         self,
         checked: Checked,
         drawn: Draw,
-        trained: Trained,
-        candidate: Candidate,
-        measured: Measured,
+        scaled: Scaled,
         decision: Decision,
         suites: Sequence[Suite],
     ) -> "Update":
@@ -129,9 +130,10 @@ class Update:
             self,
             checked=checked,
             drawn=drawn,
-            trained=trained,
-            candidate=candidate,
-            measured=measured,
+            trained=scaled.trained,
+            candidate=scaled.candidate,
+            measured=scaled.measured,
+            tried=scaled.tried,
             decision=decision,
             suites=tuple(suites),
         )

@@ -21,6 +21,7 @@ from tidegate.flows.signing.adapter import sign_adapter
 from tidegate.flows.versions import ADAPTER_FILES
 from tidegate.gates.audit import BrokenLedger, Statement, statement
 from tidegate.gates.digest import digest_file, digest_json
+from tidegate.gates.scaling import Tried
 from tidegate.gates.types import Action, Candidate, Decision, Progress, Report, Ruling
 
 
@@ -133,8 +134,11 @@ def _statement(
         about["training"] = {
             "steps": update.trained.steps,
             "counts": update.trained.counts.model_dump(mode="json"),
+            "after": {name: repr(value) for name, value in update.trained.after.items()},
         }
         about["adapter_key"] = adapter_key
+    if update.tried:
+        about["scales"] = [_tried(one) for one in update.tried]
     return statement(
         act="decide",
         model=update.line.name,
@@ -156,6 +160,11 @@ def _ruling(ruling: Ruling) -> dict[str, Any]:
         "reason": verdict.reason,
         "waived": ruling.waived,
     }
+
+
+def _tried(one: Tried) -> dict[str, Any]:
+    numbers = {"scale": repr(one.scale), "error": repr(one.error)}
+    return {**one.model_dump(mode="json"), **numbers}
 
 
 def _write(path: Path, text: str) -> None:

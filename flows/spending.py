@@ -5,14 +5,15 @@ looked at: an update that is out of time stops at the next report instead of at 
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tidegate.flows.measure import Measured
+from tidegate.flows.measure import SPENT, Measured
 from tidegate.gates.conditions import Spent
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.types import Progress, Report
 from tidegate.training.base import device_and_dtype
-from tidegate.training.train import Trained
+from tidegate.training.trained import Trained
 
 
 class OutOfBudget(Exception):
@@ -44,11 +45,13 @@ class Purse:
 
         return watched
 
-    def spent(self, trained: Trained, measured: Measured) -> Spent:
-        seconds = trained.seconds + sum(run.seconds for run in measured.runs if not run.cached)
+    def spent(self, trained: Trained, measured: Sequence[Measured]) -> Spent:
+        """measured: every share of the update that was tried."""
+        runs = [run for one in measured for run in one.runs if not run.cached]
+        seconds = trained.seconds + sum(run.seconds for run in runs)
         device, _ = device_and_dtype()
         return Spent(
             wall=time.monotonic() - self.began,
-            eval_items=int(measured.evidence["spent.eval_items@candidate"].value),
+            eval_items=int(sum(one.evidence[SPENT].value for one in measured)),
             gpu_hours=seconds / 3600 if device == "cuda" else 0.0,
         )

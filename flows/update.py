@@ -36,6 +36,7 @@ from tidegate.flows.quarantining.releases import in_force
 from tidegate.flows.reviewing.page import rulings_page
 from tidegate.flows.reviewing.present import log_measured, log_training
 from tidegate.flows.rules import DEFAULT_POLICY, DEFAULT_RECIPE, read_policy, require_extras
+from tidegate.flows.scaling import Scaled, measure_scaled
 from tidegate.flows.spending import OutOfBudget, Purse
 from tidegate.flows.trusting.store import Trusted, load_trusted
 from tidegate.gates.conditions import (
@@ -60,7 +61,8 @@ from tidegate.gates.types import (
 )
 from tidegate.training.anchors import make_anchors
 from tidegate.training.recipe import Recipe, load_recipe
-from tidegate.training.train import Trained, TrainingError, train
+from tidegate.training.train import train
+from tidegate.training.trained import Trained, TrainingError
 
 UPDATE_SUITE = "update"
 
@@ -134,18 +136,20 @@ def update(
         )
         with begun.stage("measure") as run_id:
             asked += _update_suite(rules, checked, probes, work, how.seed)
-            measured = candidate_measured(line, rules, candidate, trained, asked, purse)
-            log_measured(begun, run_id, measured)
+            scaled = candidate_measured(
+                line, rules, how, candidate, trained, asked, work, purse
+            )
+            log_measured(begun, run_id, scaled.measured)
         conditions = [
             envelope,
-            within_budget(rules, purse.spent(trained, measured)),
+            scaled.ruling,
+            within_budget(rules, purse.spent(trained, scaled.every)),
             is_proved(rules, read_proof(Path(policy))),
             needs_approval(rules),
         ]
-        decision = decided(rules, checked, measured, [c for c in conditions if c is not None])
-        return published(
-            begun.judged(checked, drawn, trained, candidate, measured, decision, asked)
-        )
+        ruled = [condition for condition in conditions if condition is not None]
+        decision = decided(rules, checked, scaled.measured, ruled)
+        return published(begun.judged(checked, drawn, scaled, decision, asked))
 
 
 @task(name="open the line", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=2)
@@ -226,7 +230,7 @@ def candidate_trained(
 ) -> Trained:
     parent = line.champion
     anchors = None
-    if recipe.anchors:
+    if recipe.answers:
         anchors = make_anchors(
             recipe,
             line.base,
@@ -251,14 +255,26 @@ def candidate_trained(
 def candidate_measured(
     line: Line,
     policy: Policy,
+    recipe: Recipe,
     candidate: Candidate,
     trained: Trained,
     suites: Sequence[Suite],
+    work: Path,
     purse: Purse,
-) -> Measured:
+) -> Scaled:
     # One line for all of it: suites are asked chunk by chunk, on three models.
     watched = purse.watching(counted(progress, "measure anchor, champion, candidate"))
-    return measure(line, policy, candidate, trained.adapter, suites, watched)
+    return measure_scaled(
+        recipe.scale,
+        policy,
+        candidate,
+        trained,
+        line.champion.adapter,
+        work / "scaled",
+        lambda rules, subject, made: measure(
+            line, rules, subject, made.adapter, suites, watched
+        ),
+    )
 
 
 @task(name="decide", cache_policy=NO_CACHE, persist_result=True)

@@ -17,7 +17,7 @@ from tidegate.flows.usage import UsageError
 from tidegate.gates.policy.load import load_policy
 from tidegate.gates.policy.proof import FIXTURES, proof_path, read_proof
 from tidegate.gates.yaml_file import YamlError
-from tidegate.training.train import TrainingError
+from tidegate.training.trained import TrainingError
 
 POLICY = """\
 policy: tiny

@@ -19,7 +19,9 @@ from tidegate.training.methods import Term
 from tidegate.training.packing import Item, pack
 from tidegate.training.recipe import Recipe, Replay, load_recipe
 from tidegate.training.rows import Row
-from tidegate.training.train import Trained, TrainingError, train
+from tidegate.training.step import backward
+from tidegate.training.train import train
+from tidegate.training.trained import Trained, TrainingError
 
 HERE = Path(__file__).parent
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -264,7 +266,7 @@ def test_a_steps_gradient_does_not_depend_on_the_packing(place: Place) -> None:
     gradients = []
     for limit in (0, 64, 512):
         model, _ = load_model(place.base)
-        loop.backward(model, terms, pack([Item("new", row) for row in rows], limit))
+        backward(model, terms, pack([Item("new", row) for row in rows], limit))
         gradients.append(model.get_input_embeddings().weight.grad.clone())
     assert torch.allclose(gradients[0], gradients[1], atol=1e-6)
     assert torch.allclose(gradients[0], gradients[2], atol=1e-6)

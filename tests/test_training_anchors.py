@@ -18,7 +18,7 @@ from tidegate.training.anchors import (
     read_anchors,
 )
 from tidegate.training.base import Base, find_base, load_model
-from tidegate.training.losses import kl_to_origin
+from tidegate.training.losses import kl_to_teacher
 from tidegate.training.packing import Item, concatenate, logits_at, pack
 from tidegate.training.recipe import Recipe, load_recipe
 from tidegate.training.train import train
@@ -82,7 +82,7 @@ def test_an_untrained_model_does_not_diverge_from_its_origin(
     model, _ = load_model(base)
     for packed in pack([Item("anchors", row) for row in rows], 512):
         with torch.no_grad():
-            loss = kl_to_origin(logits_at(model, packed), packed.teachers["anchors"])
+            loss = kl_to_teacher(logits_at(model, packed), packed.teachers["anchors"])
         assert float(loss) == pytest.approx(0, abs=1e-3)
 
 
@@ -111,7 +111,7 @@ def test_the_parent_answers_and_the_origin_judges(base: Base, tmp_path: Path) ->
         with torch.no_grad():
             logits = logits_at(load_model(base)[0], concatenate([Item("anchors", row)]))
         assert row.teacher is not None
-        assert float(kl_to_origin(logits, row.teacher)) == pytest.approx(0, abs=1e-3)
+        assert float(kl_to_teacher(logits, row.teacher)) == pytest.approx(0, abs=1e-3)
 
 
 def test_a_shortfall_is_an_error_not_a_smaller_set(base: Base, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_shortfall_is_an_error_not_a_smaller_set(base: Base, tmp_path: Path) -
 
 def test_a_recipe_without_anchors_makes_none(base: Base, tmp_path: Path) -> None:
     plain = GOOD.model_copy(update={"method": "lora", "anchors": None})
-    with pytest.raises(AnchorError, match="no anchors section"):
+    with pytest.raises(AnchorError, match="no section that asks for answers"):
         make_anchors(plain, base, None, None, cache=tmp_path)
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from tests.tiny import tiny_base
 from tidegate.training.base import find_base, load_model
-from tidegate.training.losses import cross_entropy, kl_to_origin, top_k
+from tidegate.training.losses import cross_entropy, kl_to_teacher, top_k
 from tidegate.training.methods import Term
 from tidegate.training.packing import Item, concatenate, logits_at, pack, packs_exactly
 from tidegate.training.plan import plan
@@ -114,24 +114,26 @@ class TestDivergence:
 
     def test_it_is_nothing_between_equals_and_so_is_its_gradient(self) -> None:
         same = self.origin.clone().requires_grad_()
-        loss = kl_to_origin(same, top_k(self.origin, 5))
+        loss = kl_to_teacher(same, top_k(self.origin, 5))
         torch.autograd.backward(loss)
         assert float(loss.detach()) == pytest.approx(0, abs=1e-5)
         assert same.grad is not None and float(same.grad.abs().max()) < 1e-5
 
     def test_with_all_but_one_token_kept_it_is_the_exact_one(self) -> None:
         kept = top_k(self.origin, 49)
-        assert float(kl_to_origin(self.model, kept)) == pytest.approx(self.exact(), rel=1e-5)
+        assert float(kl_to_teacher(self.model, kept)) == pytest.approx(self.exact(), rel=1e-5)
 
     def test_a_bucket_for_the_tail_only_ever_lowers_it(self) -> None:
-        found = [float(kl_to_origin(self.model, top_k(self.origin, k))) for k in (1, 5, 20, 49)]
+        found = [
+            float(kl_to_teacher(self.model, top_k(self.origin, k))) for k in (1, 5, 20, 49)
+        ]
         assert 0 < found[0] < found[1] < found[2] < found[3] + 1e-4
 
     def test_a_certain_origin_gives_no_infinity(self) -> None:
         certain = torch.full((1, 50), -200.0)
         certain[0, 3] = 200.0
         model = self.model[:1].clone().requires_grad_()
-        loss = kl_to_origin(model, top_k(certain, 5))
+        loss = kl_to_teacher(model, top_k(certain, 5))
         torch.autograd.backward(loss)
         assert model.grad is not None
         assert torch.isfinite(loss) and torch.isfinite(model.grad).all()

@@ -55,6 +55,7 @@ max_tokens: 512
 seed: 5
 """
 REPLAY = "replay: {share: 0.25}\n"
+SCALE = "scale: [1.0, 0.5, 0.25]\n"
 
 
 class World:
@@ -70,7 +71,8 @@ class World:
         policy, recipe = self.folder / f"p{gain}.yaml", self.folder / f"{method}.yaml"
         policy.write_text(POLICY.replace("AT_LEAST", gain))
         text = RECIPE.replace("BASE", str(self.base)).replace("METHOD", method)
-        recipe.write_text(text + (REPLAY if method == "replay" else ""))
+        more = {"replay": REPLAY, "scaled": SCALE}.get(method, "")
+        recipe.write_text(text.replace("method: scaled", "method: lora") + more)
         return {
             "drops": [str(drop)],
             "policy": str(policy),
@@ -203,6 +205,24 @@ def test_an_update_that_teaches_nothing_is_held(world: World, first: UpdateResul
     assert world.aliases["champion"] == first.version
     assert world.aliases["candidate"] == result.version
     assert len(list(world.home.root.glob("learned/*.parquet"))) == 1, "of the first alone"
+
+
+def test_shares_that_all_fail_are_recorded_and_the_largest_stands(
+    world: World, first: UpdateResult
+) -> None:
+    drop = write(world.folder / "shares.jsonl", [{**r, "id": f"s{r['id']}"} for r in rows(33)])
+    result = world.update(drop, gain="99.0", method="scaled")
+    assert result.decision.action is Action.HOLD
+    assert outcomes(result)["scale"] is Outcome.INCONCLUSIVE
+    statement = dict(Ledger(world.home.ledger).read())[result.statement]
+    about = statement["predicate"]["about"]
+    assert [one["scale"] for one in about["scales"]] == ["1.0", "0.5", "0.25"]
+    assert all(
+        one["not_passed"] == ["learned(update.answer_nll): fail"] for one in about["scales"]
+    )
+    assert about["training"]["after"]["scale"] == "1.0"
+    adapter = next(s for s in statement["subject"] if s["name"] == "adapter")
+    assert f"sha256:{adapter['digest']['sha256']}" == about["scales"][0]["adapter"]
 
 
 def test_the_next_update_continues_from_the_champion_and_rehearses(

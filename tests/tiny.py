@@ -6,6 +6,7 @@ on a real base.
 """
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -69,20 +70,38 @@ def tiny_base(folder: Path, *, seed: int = 0) -> Path:
 
 
 def tiny_records(
-    path: Path, exchanges: Sequence[tuple[str, str]], *, learn: str = "target", first: int = 0
+    path: Path,
+    exchanges: Sequence[tuple[str, str]],
+    *,
+    learn: str = "target",
+    first: int = 0,
+    said: Sequence[str | None] = (),
 ) -> Path:
-    """Save (question, answer) pairs as the columns that training reads; returns the path."""
+    """Save (question, answer) pairs as the columns that training reads; returns the path.
+
+    said: what the model had answered instead, where the answer is a correction.
+    """
     rows = [
         {
-            "id": f"r{number:04}",
+            "id": f"r{number + first:04}",
             "messages": [
                 {"role": "user", "content": question},
-                {"role": "assistant", "content": answer},
+                {"role": "assistant", "content": was or answer},
             ],
             "response": answer,
             "learn": learn,
+            "rating": {"negative": "down"}.get(learn),
+            "correction": answer if was else None,
         }
-        for number, (question, answer) in enumerate(exchanges, start=first)
+        for number, ((question, answer), was) in enumerate(
+            zip_longest(exchanges, said[: len(exchanges)])
+        )
     ]
-    pq.write_table(pa.Table.from_pylist(rows), path)
+    text = pa.string()
+    table = pa.Table.from_pylist(rows)
+    for name in ("rating", "correction"):
+        table = table.set_column(
+            table.schema.get_field_index(name), name, table[name].cast(text)
+        )
+    pq.write_table(table, path)
     return path

@@ -26,7 +26,7 @@ from tidegate.gates.types import (
     Ruling,
     Verdict,
 )
-from tidegate.training.train import Counts, Step, Trained
+from tidegate.training.trained import Counts, Step, Trained
 
 SUITES = {  # suite and metric: champion's margin, anchor's margin, mean change, spread
     "refusal.margin": (0.10, 0.20, -0.012, 0.11),

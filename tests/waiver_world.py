@@ -19,6 +19,7 @@ from tidegate.flows.one_update import Update, UpdateResult
 from tidegate.flows.publish import publish
 from tidegate.flows.registry import Registry
 from tidegate.flows.replay_store import Draw
+from tidegate.flows.scaling import Scaled
 from tidegate.flows.signing.keys import load_signer, new_key, reviewer_line
 from tidegate.gates.audit import statement
 from tidegate.gates.decide import decide, judge
@@ -36,7 +37,7 @@ from tidegate.gates.types import (
 from tidegate.training.adapter import adapter_digest
 from tidegate.training.base import Base
 from tidegate.training.recipe import load_recipe
-from tidegate.training.train import Counts, Trained
+from tidegate.training.trained import Counts, Trained
 
 NOW = datetime(2026, 11, 9, 12, 0, tzinfo=UTC)
 REFUSAL, HONESTY = "not_worse(refusal.margin)", "not_worse(honesty.margin)"
@@ -188,13 +189,9 @@ class World(People):
         decision = decide([*checked.rulings, *judge(rules, evidence)])
         trained = _trained(adapter, candidate.digest)
         measured = Measured(evidence, (), "every suite was measured whole")
-        return publish(
-            update.judged(
-                checked, Draw(None, 0, {}, 0), trained, candidate, measured, decision, ()
-            ),
-            NOW,
-            ignore_progress,
-        )
+        scaled = Scaled(trained, candidate, measured, (measured,))
+        judged = update.judged(checked, Draw(None, 0, {}, 0), scaled, decision, ())
+        return publish(judged, NOW, ignore_progress)
 
     def _checked(self, update: Update, policy: Policy, kept: float) -> Checked:
         rows = update.work / "check" / "kept.parquet"

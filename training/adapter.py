@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from tidegate.gates.digest import canonical, digest_bytes, digest_file, digest_json
 from tidegate.gates.types import Digest
@@ -70,18 +71,25 @@ def save_adapter(model: PeftModel, base: Base, folder: Path) -> Digest:
 
     The folder appears whole or not at all, and loads with peft's from_pretrained.
     """
+    # Embeddings are not trained; peft would look the base up by name to make sure.
+    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    config = normalised(model.peft_config["default"].to_dict())
+    config |= {"base_model_name_or_path": base.name, "inference_mode": True}
+    return write_adapter(weights, config, folder)
+
+
+def write_adapter(
+    weights: Mapping[str, Tensor], config: Mapping[str, Any], folder: Path
+) -> Digest:
+    """Write an adapter's two files; the folder appears whole or not at all."""
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    # Embeddings are not trained; peft would look the base up by name to make sure.
-    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
     save_file(
         {name: weights[name].detach().cpu().contiguous() for name in sorted(weights)},
         partial / WEIGHTS,
         metadata={"format": "pt"},
     )
-    config = normalised(model.peft_config["default"].to_dict())
-    config |= {"base_model_name_or_path": base.name, "inference_mode": True}
     (partial / CONFIG).write_bytes(canonical(config))
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)

@@ -28,7 +28,7 @@ from tidegate.gates.types import Digest, Progress, Report, ignore_progress
 from tidegate.training.base import Base, load_model
 from tidegate.training.losses import TopK, top_k
 from tidegate.training.packing import Item, concatenate, logits_at
-from tidegate.training.recipe import Anchors, Recipe
+from tidegate.training.recipe import Answers, Recipe
 from tidegate.training.rows import Row, Rows, ask, encode
 
 GenerationConfig: Any = transformers.GenerationConfig  # it has no types
@@ -58,16 +58,19 @@ def make_anchors(
 
     Made once for the same parent, base, pool and settings. Raises AnchorError.
     """
-    wanted = recipe.anchors
+    wanted = recipe.answers
     if wanted is None:
-        raise AnchorError(f"the recipe {recipe.recipe!r} has no anchors section")
+        raise AnchorError(f"the recipe {recipe.recipe!r} has no section that asks for answers")
     key = digest_json(
         {
             "version": VERSION,
             "base": base.digest,
             "parent": parent_digest,
             "pool": digest_file(pool),
-            "settings": wanted.model_dump(mode="json", exclude={"share", "weight"}),
+            "settings": {
+                "top_k": wanted.kept,
+                **{name: getattr(wanted, name) for name in Answers.model_fields},
+            },
             "max_tokens": recipe.max_tokens,
             "seed": recipe.seed,
         }
@@ -84,7 +87,7 @@ def make_anchors(
             rows = _generate(model, tokenizer, prompts, wanted, recipe.max_tokens, progress)
             origin = model.disable_adapter() if parent else torch.no_grad()
             with origin:
-                kept = _ask_origin(model, rows, wanted.top_k, progress)
+                kept = _ask_origin(model, rows, wanted.kept, progress)
         _write(folder, rows, kept, tokenizer)
     return folder
 
@@ -127,7 +130,7 @@ def _generate(
     model: Any,
     tokenizer: Any,
     prompts: Sequence[tuple[str, str]],
-    wanted: Anchors,
+    wanted: Answers,
     max_tokens: int,
     progress: Report,
 ) -> list[Row]:
@@ -163,7 +166,7 @@ def _generate(
 
 
 def sample(
-    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], wanted: Anchors
+    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], wanted: Answers
 ) -> list[list[int]]:
     """One sampled answer for each prompt, up to and including the end of the turn."""
     width = max(len(ids) for ids in prompts)

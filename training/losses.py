@@ -42,18 +42,23 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), targets, reduction="sum")
 
 
-def kl_to_origin(logits: Tensor, origin: TopK) -> Tensor:
-    """Sum of KL(origin || model) over k tokens and the tail bucket.
+def log_likelihoods(logits: Tensor, targets: Tensor) -> Tensor:
+    """log p(target) at each position (n,)."""
+    return -functional.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def kl_to_teacher(logits: Tensor, teacher: TopK) -> Tensor:
+    """Sum of KL(teacher || model) over k tokens and the tail bucket.
 
     Merging the tail into one bucket can only lower the divergence, never raise it: what is
     reported is a lower bound of the full one.
     """
     logp = functional.log_softmax(logits.float(), dim=-1)
-    kept = logp.gather(1, origin.ids)
-    divergence = (origin.logp.exp() * (origin.logp - kept)).sum()
-    tail = origin.tail.exp() * (origin.tail - _rest(logp, origin.ids))
+    kept = logp.gather(1, teacher.ids)
+    divergence = (teacher.logp.exp() * (teacher.logp - kept)).sum()
+    tail = teacher.tail.exp() * (teacher.tail - _rest(logp, teacher.ids))
     # A tail without mass adds nothing, though its logarithm is minus infinity.
-    return divergence + torch.where(origin.tail.isneginf(), 0.0, tail).sum()
+    return divergence + torch.where(teacher.tail.isneginf(), 0.0, tail).sum()
 
 
 def _rest(logp: Tensor, ids: Tensor) -> Tensor:

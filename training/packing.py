@@ -25,6 +25,15 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """Where a row's learned positions are in a pack, and those of what it is compared with."""
+
+    row: Row
+    own: slice
+    other: slice
+
+
+@dataclass(frozen=True)
 class Packed:
     """One sequence of T tokens with n positions at which something is learned.
 
@@ -38,6 +47,7 @@ class Packed:
     targets: Tensor
     spans: dict[str, slice]
     teachers: dict[str, TopK]
+    placed: dict[str, tuple[Placed, ...]]
 
     @property
     def tokens(self) -> int:
@@ -51,8 +61,8 @@ def pack(items: Iterable[Item], max_tokens: int) -> list[Packed]:
     """
     bins: list[list[Item]] = []
     room: list[int] = []
-    for item in sorted(items, key=lambda i: -len(i.row.ids)):  # stable: ties keep their order
-        size = len(item.row.ids)
+    for item in sorted(items, key=lambda i: -i.row.tokens):  # stable: ties keep their order
+        size = item.row.tokens
         fits = next((b for b, free in enumerate(room) if size <= free), None)
         if fits is None:
             bins.append([item])
@@ -71,14 +81,21 @@ def concatenate(items: Sequence[Item]) -> Packed:
     targets: list[int] = []
     spans: dict[str, slice] = {}
     teachers: dict[str, list[TopK]] = {}
+    placed: dict[str, list[Placed]] = {}
     for term, row in ((item.term, item.row) for item in ordered):
         begin = spans[term].start if term in spans else len(keep)
-        offset = len(ids)
-        ids += row.ids
-        positions += range(len(row.ids))
-        keep += range(offset + row.start - 1, offset + len(row.ids) - 1)
-        targets += row.ids[row.start :]
+        ends = [len(keep)]
+        for one in (row, row.other):
+            if one is not None:
+                offset = len(ids)
+                ids += one.ids
+                positions += range(len(one.ids))
+                keep += range(offset + one.start - 1, offset + len(one.ids) - 1)
+                targets += one.ids[one.start :]
+            ends.append(len(keep))
         spans[term] = slice(begin, len(keep))
+        here = Placed(row, slice(ends[0], ends[1]), slice(ends[1], ends[2]))
+        placed.setdefault(term, []).append(here)
         if row.teacher is not None:
             teachers.setdefault(term, []).append(row.teacher)
     return Packed(
@@ -91,6 +108,7 @@ def concatenate(items: Sequence[Item]) -> Packed:
             term: TopK(*(torch.cat(column) for column in zip(*parts, strict=True)))
             for term, parts in teachers.items()
         },
+        placed={term: tuple(rows) for term, rows in placed.items()},
     )
 
 

@@ -4,17 +4,35 @@ Like a policy, a recipe with one mistake is refused whole, before any work, with
 the mistake; and it says why it is as it is.
 """
 
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from tidegate.gates.digest import digest_json
 from tidegate.gates.types import Digest, Noun
 from tidegate.gates.yaml_file import YamlError, YamlFile, did_you_mean
 from tidegate.training.methods import load_methods
 
-__all__ = ["Anchors", "Recipe", "Replay", "Schedule", "YamlError", "load_recipe"]
+__all__ = [
+    "Anchors",
+    "Answers",
+    "Fisher",
+    "Interpolate",
+    "Preference",
+    "Recipe",
+    "Replay",
+    "Schedule",
+    "SlotChoice",
+    "YamlError",
+    "load_recipe",
+]
 
 
 def _number(value: object) -> object:
@@ -47,18 +65,67 @@ class Replay(Noun):
     weight: Number = Field(default=1.0, gt=0, le=100)
 
 
-class Anchors(Noun):
-    """Answers of the parent on which the candidate must keep to the origin's distribution."""
+class Answers(Noun):
+    """Answers that the parent writes to everyday prompts: what the batch is not about."""
 
-    rows: int = Field(ge=1, le=100_000, description="distinct anchor rows")
-    share: Number = Field(gt=0, le=4, description="anchor rows for each new row")
-    weight: Number = Field(default=1.0, gt=0, le=100)
-    top_k: int = Field(
-        default=50, ge=1, le=4096, description="tokens kept of the origin's answer"
-    )
+    rows: int = Field(ge=1, le=100_000, description="distinct answers")
     max_new_tokens: int = Field(default=40, ge=4, le=4096)
     temperature: Number = Field(default=1.0, gt=0, le=2)
     top_p: Number = Field(default=0.9, gt=0, le=1)
+
+    @property
+    def kept(self) -> int:
+        """Tokens kept of what the origin would say at each place."""
+        return 1  # only anchors ask for it
+
+
+class Anchors(Answers):
+    """Answers on which the candidate must keep to the distribution of an earlier model."""
+
+    share: Number = Field(gt=0, le=4, description="anchor rows for each new row")
+    weight: Number = Field(default=1.0, gt=0, le=100)
+    top_k: int = Field(
+        default=50, ge=1, le=4096, description="tokens kept of the earlier model's answer"
+    )
+
+    @property
+    def kept(self) -> int:
+        return self.top_k
+
+
+class Fisher(Answers):
+    """Answers that say which weights matter to them, and how much moving those costs."""
+
+    weight: Number = Field(default=1.0, gt=0, le=1e6, description="1: as much as a KL in nats")
+    form: Literal["full", "factored"] = Field(
+        default="full", description="factored keeps sums of rows and columns: for large models"
+    )
+
+
+class SlotChoice(Answers):
+    """Answers whose FFN neurons are left alone, and how many others may change."""
+
+    count: int = Field(ge=1, le=1024, description="neurons of each layer for one update")
+
+
+class Interpolate(Noun):
+    """How far the candidate goes from its parent towards what was trained."""
+
+    share: Number = Field(gt=0, le=1)
+    max_error: Number = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="most that the adapter's rank may lose of the update",
+    )
+
+
+class Preference(Noun):
+    """What people preferred: corrections as pairs, thumbs as ratings."""
+
+    share: Number = Field(gt=0, le=4, description="pairs or ratings for each new row")
+    beta: Number = Field(default=0.1, gt=0, le=10)
+    weight: Number = Field(default=1.0, gt=0, le=100)
 
 
 class Recipe(Noun):
@@ -84,14 +151,42 @@ class Recipe(Noun):
     schedule: Schedule = Schedule()
     replay: Replay | None = None
     anchors: Anchors | None = None
+    fisher: Fisher | None = None
+    slots: SlotChoice | None = None
+    interpolate: Interpolate | None = None
+    preference: Preference | None = None
+    scale: Annotated[tuple[Number, ...] | None, Field(strict=False)] = Field(
+        default=None,
+        min_length=1,
+        max_length=8,
+        description="shares of the update to try, largest first, until the gates pass",
+    )
+
+    @property
+    def answers(self) -> Answers | None:
+        """What the parent is to write, if the method needs any of it."""
+        return self.anchors or self.fisher or self.slots
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # So that a section which is invented later gives no recipe of today another digest.
+        return {key: value for key, value in dump(self).items() if value is not None}
 
     @property
     def digest(self) -> Digest:
         return digest_json(self.model_dump(mode="json"))
 
 
-SECTIONS: dict[str, type[Noun]] = {"schedule": Schedule, "replay": Replay, "anchors": Anchors}
-OPTIONAL = ("replay", "anchors")
+SECTIONS: dict[str, type[Noun]] = {
+    "schedule": Schedule,
+    "replay": Replay,
+    "anchors": Anchors,
+    "fisher": Fisher,
+    "slots": SlotChoice,
+    "interpolate": Interpolate,
+    "preference": Preference,
+}
+OPTIONAL = tuple(section for section in SECTIONS if section != "schedule")
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -121,10 +216,24 @@ def load_recipe(path: Path) -> Recipe:
             )
     if len(set(recipe.targets)) != len(recipe.targets):
         raise file.error(("targets",), "targets: a module is named twice")
-    if recipe.anchors and recipe.anchors.max_new_tokens >= recipe.max_tokens:
+    for section in ("anchors", "fisher", "slots"):
+        written: Answers | None = getattr(recipe, section)
+        if written and written.max_new_tokens >= recipe.max_tokens:
+            raise file.error(
+                (section, "max_new_tokens"),
+                f"{section}.max_new_tokens: {written.max_new_tokens} leaves no room for a "
+                f"prompt within max_tokens {recipe.max_tokens}",
+            )
+    if recipe.scale and not (
+        recipe.scale[0] <= 1
+        and recipe.scale[-1] > 0
+        and all(larger > smaller for larger, smaller in pairwise(recipe.scale))
+    ):
         raise file.error(
-            ("anchors", "max_new_tokens"),
-            f"anchors.max_new_tokens: {recipe.anchors.max_new_tokens} leaves no room for a "
-            f"prompt within max_tokens {recipe.max_tokens}",
+            ("scale",), "scale: shares of the update from at most 1 downwards, none twice"
         )
+    try:
+        method.parts(recipe)
+    except ValueError as no:
+        raise file.error(("method",), str(no)) from None
     return recipe

@@ -35,7 +35,15 @@ class Row:
     id: str
     ids: tuple[int, ...]
     start: int
-    teacher: TopK | None = None  # what the origin would say at each token of the answer
+    teacher: TopK | None = None  # what an earlier model says at each token of the answer
+    other: "Row | None" = None  # the answer that a preference compares this one with
+    wanted: bool = True  # of a rating
+    reference: float | None = None  # log-likelihood of the answer under the base, nats
+
+    @property
+    def tokens(self) -> int:
+        """With the answer that it is compared with: the two are never in different packs."""
+        return len(self.ids) + (self.other.tokens if self.other else 0)
 
     @property
     def answer_tokens(self) -> int:

@@ -1,6 +1,7 @@
 """The one training loop: rows in, adapter out, the same bytes for the same inputs.
 
-    rows → plan of steps → for each step: pack, loss by term, backward, clip, AdamW → adapter
+    rows → ask the parent → plan of steps →
+    for each step: pack, loss by term, backward, penalties, clip, AdamW → blend → adapter
 
 Everything that involves chance is drawn from the recipe's seed before the first step, so a
 run that is killed and started again in the same work folder ends with the same adapter.
@@ -9,7 +10,6 @@ same versions. Another processor may round differently.
 """
 
 import contextlib
-import json
 import math
 import shutil
 import time
@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from tidegate.gates.digest import canonical, digest_file, digest_folder, digest_json
-from tidegate.gates.types import Digest, Noun, Progress, Report, ignore_progress
+from tidegate.gates.digest import digest_file, digest_folder, digest_json
+from tidegate.gates.types import Digest, Progress, Report, ignore_progress
 from tidegate.training import checkpoint
 from tidegate.training.adapter import (
-    WEIGHTS,
     adapter_digest,
     continue_adapter,
     new_adapter,
@@ -32,52 +30,18 @@ from tidegate.training.adapter import (
 )
 from tidegate.training.anchors import read_anchors
 from tidegate.training.base import Base, load_model
-from tidegate.training.losses import cross_entropy, kl_to_origin
-from tidegate.training.methods import Source, Term, load_methods
-from tidegate.training.packing import Item, Packed, logits_at, pack, packs_exactly
+from tidegate.training.blend import blend
+from tidegate.training.methods import Blend, Part, Source, Term, load_methods
+from tidegate.training.packing import Item, pack, packs_exactly
 from tidegate.training.plan import plan
+from tidegate.training.preference import read_pairs, read_ratings
+from tidegate.training.prepare import prepare
 from tidegate.training.recipe import Recipe
-from tidegate.training.rows import Row, Rows, read_rows
+from tidegate.training.rows import Rows, read_rows
+from tidegate.training.step import backward
+from tidegate.training.trained import Counts, Step, Trained, TrainingError, finish, finished
 
 CHECKPOINT_EVERY = 20  # steps
-
-
-class TrainingError(ValueError):
-    """Training that cannot start or must not go on, and what would do."""
-
-
-class Step(Noun):
-    """One optimizer step. Losses are nats per learned token, before their weights."""
-
-    step: int
-    learning_rate: float
-    losses: dict[str, float]
-    gradient_norm: float
-    tokens: int
-
-
-class Counts(Noun):
-    """What training was given, what it could use, and how often it saw it."""
-
-    rows: dict[str, int]  # distinct rows by source
-    seen: dict[str, int]  # rows by source, over all steps
-    answer_tokens: dict[str, int]  # learned tokens by source, over all steps
-    skipped: dict[str, int]  # rows never learned from, as "source: reason"
-    truncated: int  # rows whose prompt lost its beginning
-
-
-class Trained(Noun):
-    """An adapter and how it came to be. `tokens` are real ones, prompts included."""
-
-    adapter: Path
-    digest: Digest
-    inputs: Digest
-    steps: int
-    tokens: int
-    seconds: float
-    packed: bool
-    history: tuple[Step, ...]
-    counts: Counts
 
 
 def train(
@@ -100,10 +64,17 @@ def train(
     Raises TrainingError (nothing to learn, a loss that is no longer a number), BaseError
     (the champion's adapter has another shape) and RowsError (a file that is not of rows).
     """
-    terms = terms_of(recipe)
-    sources: dict[Source, Path | None] = {"new": new, "replay": replay, "anchors": anchors}
-    used = {term.source: path for term in terms if (path := sources[term.source]) is not None}
-    if any(term.source == "anchors" for term in terms) and anchors is None:
+    parts = parts_of(recipe)
+    sources: dict[Source, Path | None] = {
+        "new": new,
+        "replay": replay,
+        "anchors": anchors,
+        "pairs": new,
+        "ratings": new,
+    }
+    asked = [part.source for part in parts if not isinstance(part, Blend)]
+    used = {source: path for source in asked if (path := sources[source]) is not None}
+    if "anchors" in asked and anchors is None:
         raise TrainingError(
             f"the recipe {recipe.recipe!r} needs anchors: call make_anchors first"
         )
@@ -115,14 +86,13 @@ def train(
             "sources": {source: _digest(path) for source, path in used.items()},
         }
     )
-    done = _finished(work, inputs)
+    done = finished(work, inputs)
     if done:
         return done
     progress(Progress("load the base", 0, None, "models"))
     model, tokenizer = load_model(base)
     read: dict[Source, Rows] = {
-        source: read_anchors(path) if source == "anchors" else _read(path, tokenizer, recipe)
-        for source, path in used.items()
+        source: _read(source, path, tokenizer, recipe) for source, path in used.items()
     }
     if not read["new"].rows:
         reasons = ", ".join(f"{n} {why}" for why, n in sorted(read["new"].skipped.items()))
@@ -131,36 +101,38 @@ def train(
         adapted = (
             continue_adapter(model, recipe, parent) if parent else new_adapter(model, recipe)
         )
-        return _run(adapted, recipe, base, terms, read, inputs, work, progress)
+        return _run(adapted, recipe, base, parent, parts, read, inputs, work, progress)
 
 
 def _run(
     model: Any,
     recipe: Recipe,
     base: Base,
-    terms: Sequence[Term],
+    parent: Path | None,
+    parts: Sequence[Part],
     read: dict[Source, Rows],
     inputs: Digest,
     work: Path,
     progress: Report,
 ) -> Trained:
-    rows: dict[Source, Sequence[Row]] = {
-        term.source: read[term.source].rows if term.source in read else () for term in terms
-    }
+    progress(Progress("ask the parent", 0, None, ""))
+    prepared = prepare(model, recipe, parts, read)
+    terms = [part for part in parts if isinstance(part, Term)]
     steps = plan(
         terms,
-        rows,
+        prepared.rows,
         epochs=recipe.epochs,
         rows_per_step=recipe.rows_per_step,
         seed=recipe.seed,
     )
-    packed = packs_exactly(model, rows["new"][0], rows["new"][-1])
+    packed = packs_exactly(model, read["new"].rows[0], read["new"].rows[-1])
     parameters = list(checkpoint.trained_parameters(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=recipe.weight_decay)
     work.mkdir(parents=True, exist_ok=True)
     standing = checkpoint.resume(work, inputs, model, optimizer)
     history = [Step(**step) for step in standing.notes["history"]] if standing else []
     before = standing.notes["seconds"] if standing else 0.0
+    beta = recipe.preference.beta if recipe.preference else 0.0
     started, tokens_here = time.monotonic(), 0
 
     for number in range(len(history), len(steps)):
@@ -168,7 +140,9 @@ def _run(
         rate = learning_rate(recipe, number, len(steps))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        losses = backward(model, terms, packs)
+        losses = backward(model, terms, packs, beta)
+        for penalty in prepared.penalties:
+            losses["fisher"] = penalty.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, recipe.clip))
         _refuse_nan(number, losses, norm)
         optimizer.step()
@@ -193,7 +167,7 @@ def _run(
             standing = checkpoint.Standing(number + 1, notes)
             checkpoint.save(work, inputs, standing, model, optimizer)
 
-    digest = save_adapter(model, base, work / "adapter")
+    digest, after = _saved(model, base, parent, parts, work)
     trained = Trained(
         adapter=work / "adapter",
         digest=digest,
@@ -204,36 +178,17 @@ def _run(
         packed=packed,
         history=tuple(history),
         counts=_counts(read, steps),
+        after=after,
     )
-    _finish(work, trained)
+    finish(work, trained)
     return trained
 
 
-def terms_of(recipe: Recipe) -> tuple[Term, ...]:
+def parts_of(recipe: Recipe) -> tuple[Part, ...]:
     methods = load_methods()
     if recipe.method not in methods:
         raise TrainingError(f"there is no method {recipe.method!r}")
-    return methods[recipe.method].terms(recipe)
-
-
-def backward(model: Any, terms: Sequence[Term], packs: Sequence[Packed]) -> dict[str, float]:
-    """Accumulate the gradient of one step; returns the mean loss of each term."""
-    total = {
-        term.source: sum(_length(one.spans.get(term.source)) for one in packs) for term in terms
-    }
-    losses: dict[str, float] = {source: 0.0 for source, positions in total.items() if positions}
-    for one in packs:
-        logits = logits_at(model, one)
-        parts: list[Tensor] = []
-        for term in terms:
-            span = one.spans.get(term.source)
-            if span is None:
-                continue
-            mean = _loss(term, logits[span], one, span) / total[term.source]
-            losses[term.source] += float(mean.detach())
-            parts.append(term.weight * mean)
-        torch.autograd.backward(torch.stack(parts).sum())
-    return losses
+    return methods[recipe.method].parts(recipe)
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
@@ -259,16 +214,6 @@ def reproducible(seed: int) -> Iterator[None]:
             torch.use_deterministic_algorithms(before)
 
 
-def _loss(term: Term, logits: Tensor, one: Packed, span: slice) -> Tensor:
-    if term.loss == "cross_entropy":
-        return cross_entropy(logits, one.targets[span].to(logits.device))
-    return kl_to_origin(logits, one.teachers[term.source].to(logits.device))
-
-
-def _length(span: slice | None) -> int:
-    return 0 if span is None else span.stop - span.start
-
-
 def _refuse_nan(step: int, losses: dict[str, float], norm: float) -> None:
     for name, value in (*losses.items(), ("gradient", norm)):
         if not math.isfinite(value):
@@ -278,8 +223,31 @@ def _refuse_nan(step: int, losses: dict[str, float], norm: float) -> None:
             )
 
 
-def _read(path: Path, tokenizer: Any, recipe: Recipe) -> Rows:
-    return read_rows(path, tokenizer, recipe.max_tokens)
+def _saved(
+    model: Any, base: Base, parent: Path | None, parts: Sequence[Part], work: Path
+) -> tuple[Digest, dict[str, float]]:
+    """Write `work/adapter`, blended with the parent where the method says so."""
+    blends = [part for part in parts if isinstance(part, Blend)]
+    if not blends:
+        return save_adapter(model, base, work / "adapter"), {}
+    (wanted,) = blends
+    save_adapter(model, base, work / "unblended")
+    made = blend(parent, work / "unblended", wanted.share, work / "adapter")
+    if not made.error <= wanted.max_error:
+        raise TrainingError(
+            f"interpolating loses {made.error:.3f} of the update at the adapter's rank, and "
+            f"interpolate.max_error is {wanted.max_error:g}; begin a model line of a larger "
+            "rank, or lower the learning rate"
+        )
+    shutil.rmtree(work / "unblended")
+    return made.digest, {"interpolate.share": made.share, "interpolate.error": made.error}
+
+
+def _read(source: Source, path: Path, tokenizer: Any, recipe: Recipe) -> Rows:
+    if source == "anchors":
+        return read_anchors(path)
+    reader = {"pairs": read_pairs, "ratings": read_ratings}.get(source, read_rows)
+    return reader(path, tokenizer, recipe.max_tokens)
 
 
 def _digest(path: Path) -> Digest:
@@ -303,23 +271,3 @@ def _counts(read: dict[Source, Rows], steps: Sequence[Sequence[Item]]) -> Counts
         },
         truncated=sum(found.truncated for found in read.values()),
     )
-
-
-def _finish(work: Path, trained: Trained) -> None:
-    partial = work / "trained.json.partial"
-    partial.write_bytes(canonical(trained.model_dump(mode="json", exclude={"adapter"})))
-    partial.replace(work / "trained.json")
-    for folder in checkpoint.found(work):
-        shutil.rmtree(folder)
-
-
-def _finished(work: Path, inputs: Digest) -> Trained | None:
-    """What an earlier run with these inputs left, if its adapter is still what it was."""
-    note = work / "trained.json"
-    if not note.is_file():
-        return None
-    data = json.loads(note.read_bytes()) | {"adapter": str(work / "adapter")}
-    trained = Trained.model_validate_json(json.dumps(data))
-    if trained.inputs != inputs or not (trained.adapter / WEIGHTS).is_file():
-        return None
-    return trained if adapter_digest(trained.adapter) == trained.digest else None

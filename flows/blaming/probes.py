@@ -29,7 +29,8 @@ from tidegate.gates.digest import digest_json, item_order
 from tidegate.gates.types import CandidateEvidence, Digest, Measurement, Noun, Report
 from tidegate.training.base import Base, load_model
 from tidegate.training.recipe import Recipe
-from tidegate.training.train import TrainingError, train
+from tidegate.training.train import train
+from tidegate.training.trained import TrainingError
 
 
 class Asked(Noun):

@@ -103,7 +103,7 @@ def prepared(
             home, line.lineage(), wanted, recipe.seed, checked.refused, work / "replay.parquet"
         ).path
     anchors = None
-    if recipe.anchors:
+    if recipe.answers:
         anchors = make_anchors(
             recipe, base, adapter, digest, cache=home.cache, progress=progress
         )

@@ -26,7 +26,8 @@ from tidegate.gates.policy.calibration import CalibrationError
 from tidegate.gates.types import Digest, Measurement, Noun, Report
 from tidegate.training.base import Base, device_and_dtype, load_model
 from tidegate.training.recipe import Recipe
-from tidegate.training.train import TrainingError, train
+from tidegate.training.train import train
+from tidegate.training.trained import TrainingError
 
 PACKAGE = Path(__file__).parents[2]
 SEEDS = 1 << 32  # recipes take seeds below

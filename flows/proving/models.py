@@ -190,7 +190,7 @@ def _subject(bench: Bench, adapter: Path) -> Subject:
 
 def _trained(bench: Bench, recipe: Recipe, texts: Path) -> Path:
     anchors = None
-    if recipe.anchors:
+    if recipe.answers:
         anchors = make_anchors(
             recipe, bench.base, None, None, cache=bench.home.cache, progress=bench.progress
         )

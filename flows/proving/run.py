@@ -29,7 +29,7 @@ from tidegate.gates.types import Digest, Noun, Progress, Report, ignore_progress
 from tidegate.gates.yaml_file import did_you_mean
 from tidegate.training.anchors import AnchorError
 from tidegate.training.base import find_base
-from tidegate.training.train import TrainingError
+from tidegate.training.trained import TrainingError
 
 PLANTS: dict[str, Plant] = {
     "poisoned_batch": drops.poisoned_batch,

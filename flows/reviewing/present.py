@@ -26,7 +26,7 @@ from tidegate.flows.versions import BaseCard
 from tidegate.gates.audit import Statement
 from tidegate.gates.digest import digest_file
 from tidegate.gates.types import Candidate, Decision
-from tidegate.training.train import Trained
+from tidegate.training.trained import Trained
 
 ASKED = {"probes": "held-out questions that were given with the drop"}
 
@@ -100,7 +100,7 @@ def recipe_settings(update: Update) -> dict[str, str]:
         if isinstance(value, dict):
             flat.update({f"{key}.{k}": str(v) for k, v in value.items()})
         elif value is not None and key != "why":
-            flat[key] = ", ".join(value) if isinstance(value, list) else str(value)
+            flat[key] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return flat
 
 
@@ -128,6 +128,12 @@ def notes(update: Update) -> tuple[str, ...]:
             said.append(f"What was learned is judged by the suite {suite.name!r}: {asked}.")
     if update.measured is not None:
         said.append(update.measured.stopped)
+    if update.tried and update.candidate is not None:
+        share = next(t.scale for t in update.tried if t.adapter == update.candidate.adapter)
+        said.append(
+            f"The candidate is {share:g} of what was trained; "
+            f"{len(update.tried)} shares were measured (ruling 'scale')."
+        )
     if update.trained is None and update.measured is None:
         said.append("No weights were made: the update ended before or in training.")
     if revision() == "unknown":

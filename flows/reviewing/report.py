@@ -46,7 +46,7 @@ from tidegate.gates.types import (
 )
 
 if TYPE_CHECKING:  # importing it loads torch
-    from tidegate.training.train import Trained
+    from tidegate.training.trained import Trained
 
 TEMPLATES = Path(__file__).parent / "templates"
 BADLY = (Outcome.ERROR, Outcome.MISSING, Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS)

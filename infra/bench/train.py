@@ -30,7 +30,7 @@ from tidegate.training.methods import NEW
 from tidegate.training.packing import Item, pack
 from tidegate.training.recipe import load_recipe
 from tidegate.training.rows import Row, control_tokens, to_row
-from tidegate.training.train import backward
+from tidegate.training.step import backward
 
 COMPARED = 4  # rows on which the two gradients are compared
 RECIPE = Path(__file__).parents[2] / "policies" / "recipes" / "lora.yaml"

@@ -1,8 +1,13 @@
-"""One file a method: which rows a step is made of, and what each kind of row pulls towards.
+"""One file a method: what a step pulls towards, what holds it back, what is done at the end.
 
-A method is a function from a recipe to the terms of the loss, named like its file and called
-by that name in a recipe. The one loop of training/train.py runs them all; a method declares
-and does not compute, so that reading a recipe loads no torch.
+A method is a function from a recipe to its parts, named like its file and called by that name
+in a recipe. The one loop of training/train.py runs them all; a method declares and does not
+compute, so that reading a recipe loads no torch.
+
+    Term     rows of one source, and the loss on them          training/losses.py, preference.py
+    Penalty  a cost of moving the weights, on no rows          training/fisher.py
+    Slots    which weights may move at all                     training/slots.py
+    Blend    what becomes of the adapter after the last step   training/blend.py
 """
 
 import importlib
@@ -14,27 +19,58 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from tidegate.training.recipe import Recipe
 
-Source = Literal["new", "replay", "anchors"]
+# pairs and ratings are read from the new rows: their corrections, their thumbs.
+Source = Literal["new", "replay", "anchors", "pairs", "ratings"]
+Loss = Literal["cross_entropy", "kl_to_origin", "kl_to_parent", "dpo", "kto"]
 
 
 @dataclass(frozen=True)
 class Term:
-    """One part of a step's loss: weight times the mean loss per learned token of its rows."""
+    """One part of a step's loss: weight times the mean loss of its rows.
+
+    The mean is over learned tokens; for dpo and kto it is over pairs and ratings.
+    """
 
     source: Source
-    loss: Literal["cross_entropy", "kl_to_origin"]
+    loss: Loss
     share: float  # rows for each new row
     weight: float
 
 
-Terms = Callable[["Recipe"], tuple[Term, ...]]
+@dataclass(frozen=True)
+class Penalty:
+    """Elastic weight consolidation: moving a weight costs what it matters to `source`."""
+
+    source: Source
+    weight: float
+    form: Literal["full", "factored"]
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Only so many FFN neurons may change, those that the new rows use and `source` does not."""
+
+    source: Source
+    count: int  # in each layer
+
+
+@dataclass(frozen=True)
+class Blend:
+    """The candidate is (1 - share) of the parent plus share of what was trained."""
+
+    share: float
+    max_error: float  # of the rank that the adapter has, as a part of the update's own size
+
+
+Part = Term | Penalty | Slots | Blend
+Parts = Callable[["Recipe"], tuple[Part, ...]]
 NEW = Term("new", "cross_entropy", share=1.0, weight=1.0)
 
 
 @dataclass(frozen=True)
 class Method:
     name: str
-    terms: Terms
+    parts: Parts
     reads: frozenset[str]  # sections of a recipe
     needs: frozenset[str]
     summary: str
@@ -45,20 +81,20 @@ METHODS: dict[str, Method] = {}
 
 def method(
     *, reads: tuple[str, ...] = (), needs: tuple[str, ...] = ()
-) -> Callable[[Terms], Terms]:
+) -> Callable[[Parts], Parts]:
     """Register a method under the name of its function; the function itself is unchanged."""
 
-    def register(terms: Terms) -> Terms:
-        name = terms.__name__
+    def register(parts: Parts) -> Parts:
+        name = parts.__name__
         if name in METHODS:
             raise ValueError(f"two methods are named {name!r}")
-        if not terms.__doc__:
+        if not parts.__doc__:
             raise ValueError(f"method {name!r} has no docstring: say what it is for")
-        summary = terms.__doc__.strip().splitlines()[0]
+        summary = parts.__doc__.strip().splitlines()[0]
         METHODS[name] = Method(
-            name, terms, frozenset({*reads, *needs}), frozenset(needs), summary
+            name, parts, frozenset({*reads, *needs}), frozenset(needs), summary
         )
-        return terms
+        return parts
 
     return register
 

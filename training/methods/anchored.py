@@ -1,10 +1,10 @@
-from tidegate.training.methods import NEW, Term, method
+from tidegate.training.methods import NEW, Part, Term, method
 from tidegate.training.methods.replay import replayed
 from tidegate.training.recipe import Recipe
 
 
 @method(reads=("replay",), needs=("anchors",))
-def anchored(recipe: Recipe) -> tuple[Term, ...]:
+def anchored(recipe: Recipe) -> tuple[Part, ...]:
     """Learn the new rows while answering everything else as the origin would.
 
     On answers that the parent wrote to everyday prompts, the candidate is pulled towards the

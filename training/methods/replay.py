@@ -1,9 +1,9 @@
-from tidegate.training.methods import NEW, Term, method
+from tidegate.training.methods import NEW, Part, Term, method
 from tidegate.training.recipe import Recipe
 
 
 @method(needs=("replay",))
-def replay(recipe: Recipe) -> tuple[Term, ...]:
+def replay(recipe: Recipe) -> tuple[Part, ...]:
     """Rehearsal: rows of accepted batches are learned again beside the new ones.
 
     Real rows only. Answers of the model's own, learned as hard labels, made matters worse

@@ -1,0 +1,74 @@
+"""What training hands on: an adapter, and how it came to be."""
+
+import json
+import shutil
+from pathlib import Path
+
+from pydantic import Field
+
+from tidegate.gates.digest import canonical
+from tidegate.gates.types import Digest, Noun
+from tidegate.training import checkpoint
+from tidegate.training.adapter import WEIGHTS, adapter_digest
+
+
+class TrainingError(ValueError):
+    """Training that cannot start or must not go on, and what would do."""
+
+
+class Step(Noun):
+    """One optimizer step. Losses before their weights: nats per learned token, and for
+    preferences per pair or rating; the penalty `fisher` is in nats per token too."""
+
+    step: int
+    learning_rate: float
+    losses: dict[str, float]
+    gradient_norm: float
+    tokens: int
+
+
+class Counts(Noun):
+    """What training was given, what it could use, and how often it saw it."""
+
+    rows: dict[str, int]  # distinct rows by source
+    seen: dict[str, int]  # rows by source, over all steps
+    answer_tokens: dict[str, int]  # learned tokens by source, over all steps
+    skipped: dict[str, int]  # rows never learned from, as "source: reason"
+    truncated: int  # rows whose prompt lost its beginning
+
+
+class Trained(Noun):
+    """An adapter and how it came to be. `tokens` are real ones, prompts included."""
+
+    adapter: Path
+    digest: Digest
+    inputs: Digest
+    steps: int
+    tokens: int
+    seconds: float
+    packed: bool
+    history: tuple[Step, ...]
+    counts: Counts
+    after: dict[str, float] = Field(
+        default_factory=dict, description="what was done to the adapter after the last step"
+    )
+
+
+def finish(work: Path, trained: Trained) -> None:
+    partial = work / "trained.json.partial"
+    partial.write_bytes(canonical(trained.model_dump(mode="json", exclude={"adapter"})))
+    partial.replace(work / "trained.json")
+    for folder in checkpoint.found(work):
+        shutil.rmtree(folder)
+
+
+def finished(work: Path, inputs: Digest) -> Trained | None:
+    """What an earlier run with these inputs left, if its adapter is still what it was."""
+    note = work / "trained.json"
+    if not note.is_file():
+        return None
+    data = json.loads(note.read_bytes()) | {"adapter": str(work / "adapter")}
+    trained = Trained.model_validate_json(json.dumps(data))
+    if trained.inputs != inputs or not (trained.adapter / WEIGHTS).is_file():
+        return None
+    return trained if adapter_digest(trained.adapter) == trained.digest else None
