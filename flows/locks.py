@@ -13,7 +13,7 @@ from tidegate.flows.usage import UsageError
 def one_at_a_time(home: Home, model: str) -> Iterator[None]:
     """Hold the model line, or raise UsageError at once if somebody else does."""
     home.updates.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(home.updates / f"{model}.lock", timeout=0)
+    lock = _lock(home, model)
     try:
         lock.acquire()
     except Timeout:
@@ -25,3 +25,20 @@ def one_at_a_time(home: Home, model: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(home: Home, model: str) -> bool:
+    """Whether somebody on this machine changes the model line at this moment."""
+    if not home.updates.is_dir():
+        return False
+    lock = _lock(home, model)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _lock(home: Home, model: str) -> FileLock:
+    return FileLock(home.updates / f"{model}.lock", timeout=0)
