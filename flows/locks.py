@@ -1,7 +1,9 @@
 """One change to a model line at a time: an update, a waiver applied, whatever moves aliases."""
 
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -13,7 +15,7 @@ from tidegate.flows.usage import UsageError
 def one_at_a_time(home: Home, model: str) -> Iterator[None]:
     """Hold the model line, or raise UsageError at once if somebody else does."""
     home.updates.mkdir(parents=True, exist_ok=True)
-    lock = _lock(home, model)
+    lock = FileLock(_path(home, model), timeout=0)
     try:
         lock.acquire()
     except Timeout:
@@ -28,17 +30,19 @@ def one_at_a_time(home: Home, model: str) -> Iterator[None]:
 
 
 def is_held(home: Home, model: str) -> bool:
-    """Whether somebody on this machine changes the model line at this moment."""
-    if not home.updates.is_dir():
-        return False
-    lock = _lock(home, model)
+    """Whether somebody on this machine changes the model line at this moment.
+
+    The file is only read: whoever looks need not be allowed to write into the home.
+    """
     try:
-        lock.acquire()
-    except Timeout:
+        with _path(home, model).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
         return True
-    lock.release()
     return False
 
 
-def _lock(home: Home, model: str) -> FileLock:
-    return FileLock(home.updates / f"{model}.lock", timeout=0)
+def _path(home: Home, model: str) -> Path:
+    return home.updates / f"{model}.lock"

@@ -28,6 +28,7 @@ import pytest
 HOST = "127.0.0.1"
 READY_WITHIN = 180.0  # seconds; migrations on a busy machine
 BUCKET = "tidegate"
+INFRA = Path(__file__).parents[1] / "infra"
 
 
 def free_port() -> int:
@@ -74,9 +75,6 @@ def until_healthy(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
         assert child.poll() is None, log.read_text()[-4000:]
         try:
             with urllib.request.urlopen(url, timeout=2):
-                return
-        except urllib.error.HTTPError as answer:
-            if answer.code in (401, 403):  # it answers, and asks who we are
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             pass
@@ -182,7 +180,6 @@ def object_store(folder: Path) -> Iterator[Store]:
     command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
     with process(command, log, os.environ) as child:
         until_healthy(store.url, child, log)
-        store.client().create_bucket(Bucket=BUCKET)
         yield store
 
 
@@ -226,26 +223,22 @@ def tracking(folder: Path, database: Postgres, store: Store) -> Iterator[Trackin
         f"http://{HOST}:{port}",
         {name: secrets.token_urlsafe(18) for name in ("admin", "reader")},
     )
-    settings, log = folder / "auth.ini", folder / "mlflow.log"
-    settings.write_text(
-        "[mlflow]\n"
-        "default_permission = READ\n"
-        f"database_uri = {database.url('mlflow_auth').replace('%', '%%')}\n"
-        "admin_username = admin\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
+    log = folder / "mlflow.log"
     environment = {
         **os.environ,
         **store.keys,
         "MLFLOW_S3_ENDPOINT_URL": store.url,
-        "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+        "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{BUCKET}/mlflow",
+        "MLFLOW_BACKEND_STORE_URI": database.url("mlflow"),
+        "TIDEGATE_MLFLOW_ACCOUNTS": database.url("mlflow_accounts"),
         "MLFLOW_AUTH_ADMIN_PASSWORD": made.passwords["admin"],
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"{HOST}:{port}",
     }
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    command += ["--workers", "1", "--app-name", "basic-auth", "--serve-artifacts"]
-    command += ["--backend-store-uri", database.url("mlflow")]
-    command += ["--artifacts-destination", f"s3://{BUCKET}/mlflow"]
+    make = [sys.executable, str(INFRA / "bucket.py")]
+    for _ in range(2):  # the second time it is there already
+        subprocess.run(make, env=environment, check=True, capture_output=True)
+    command = [sys.executable, str(INFRA / "mlflow_server.py"), HOST, str(port)]
     with process(command, log, environment) as child:
         until_healthy(f"{made.url}/health", child, log)
         yield made

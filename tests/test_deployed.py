@@ -14,12 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.drops import rows, write
-from tests.services import engine, postgres, process
+from tests.services import engine, free_port, postgres, process, until_healthy
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
+POOLS = {
+    deployment["name"]: deployment["work_pool"]["name"]
+    for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+}
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,12 @@ class Server:
     environment: Mapping[str, str]
     folder: Path
 
-    def prefect(self, *words: str) -> str:
+    def prefect(self, *words: str) -> None:
+        self.run("prefect", "--no-prompt", *words)
+
+    def run(self, *command: str) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", *words],
+            command,
             cwd=ROOT,
             env=dict(self.environment),
             capture_output=True,
@@ -38,7 +46,6 @@ class Server:
             timeout=240,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def ask(self, path: str, body: dict[str, Any]) -> Any:
         login = base64.b64encode(self.environment["PREFECT_API_AUTH_STRING"].encode()).decode()
@@ -70,22 +77,18 @@ class Server:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("engine")
     with postgres("prefect") as database, engine(folder, database) as environment:
-        environment |= {"MLFLOW_TRACKING_URI": "http://mlflow.example:5000"}
+        environment |= {
+            "MLFLOW_TRACKING_URI": "http://mlflow.example:5000",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
         made = Server(environment, folder)
-        for pool in ("data", "train", "promote"):
-            made.prefect("work-pool", "create", pool, "--type", "process")
-        made.prefect("deploy", "--all")
+        made.run("sh", "infra/deploy.sh")
         yield made
 
 
 def test_all_deployments_are_made_on_their_pools(server: Server) -> None:
     found = {d["name"]: d for d in server.ask("deployments/filter", {})}
-    assert {name: d["work_pool_name"] for name, d in found.items()} >= {
-        "update": "promote",
-        "update-when-due": "data",
-        "rollback": "promote",
-        "backtest": "data",
-    }
+    assert {name: d["work_pool_name"] for name, d in found.items()} == POOLS
     update = found["update"]
     assert update["parameters"]["tracking_uri"] == "http://mlflow.example:5000"
     assert update["global_concurrency_limit"]["limit"] == 1
@@ -115,9 +118,12 @@ def test_the_pool_data_looks_and_asks_for_an_update(server: Server) -> None:
     given = {"drops": [str(drop)], "rows": 24, "home": home, "model": "support"}
     words = [f"--param={name}={json.dumps(value)}" for name, value in given.items()]
     server.prefect("deployment", "run", "update-when-due/update-when-due", *words)
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "data"]
+    port = free_port()
+    environment = {**server.environment, "PREFECT_WORKER_WEBSERVER_PORT": str(port)}
+    command = ["prefect", "worker", "start", "--pool", "data", "--type", "process"]
     log = server.folder / "worker.log"
-    with process(command, log, {**os.environ, **server.environment}, cwd=ROOT):
+    with process([*command, "--with-healthcheck"], log, environment, cwd=ROOT) as worker:
+        until_healthy(f"http://127.0.0.1:{port}/health", worker, log)
         seen = server.wait_for("update-when-due", lambda run: run["state"]["name"] == "Due")
     assert "enough new rows: 24 new rows of 24" in seen["state"]["message"], log.read_text()
     asked = server.wait_for("update", lambda run: run["parameters"]["model"] == "support")

@@ -44,7 +44,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 
     folder = tmp_path_factory.mktemp("shared")
     with (
-        postgres("mlflow", "mlflow_auth") as database,
+        postgres("mlflow", "mlflow_accounts") as database,
         object_store(folder) as store,
         tracking(folder, database, store) as server,
         pytest.MonkeyPatch.context() as environment,
