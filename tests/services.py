@@ -50,7 +50,11 @@ def postgres_binaries() -> Path:
 
 @contextmanager
 def process(
-    command: list[str], log: Path, environment: Mapping[str, str], **more: Any
+    command: list[str],
+    log: Path,
+    environment: Mapping[str, str],
+    end: signal.Signals = signal.SIGTERM,
+    **more: Any,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child with a group of its own, ended with all of its children."""
     with log.open("wb") as out:
@@ -61,7 +65,7 @@ def process(
             yield child
         finally:
             if child.poll() is None:
-                os.killpg(child.pid, signal.SIGINT)
+                os.killpg(child.pid, end)
             try:
                 child.wait(30)
             except subprocess.TimeoutExpired:
@@ -117,7 +121,7 @@ def postgres(*databases: str) -> Iterator[Postgres]:
         run = [str(binaries / "postgres"), "-D", data, "-p", str(found.port), "-h", HOST]
         run += ["-k", str(folder), "-F"]  # -F: no fsync; what is under test is not the disk
         log = folder.parent / f"{folder.name}.log"
-        with process(run, log, place, cwd=folder, **user) as child:
+        with process(run, log, place, signal.SIGINT, cwd=folder, **user) as child:
             _make_databases(found, databases, child, log)
             yield found
         log.unlink()

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ import yaml
 
 from tests.drops import rows, write
 from tests.services import engine, free_port, postgres, process, until_healthy
+from tests.test_update import World
+from tidegate.flows.ledger import Ledger
+from tidegate.flows.registry import Registry
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -46,6 +50,20 @@ class Server:
             timeout=240,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+    def start(self, name: str, given: Mapping[str, Any]) -> None:
+        words = [f"--param={key}={json.dumps(value)}" for key, value in given.items()]
+        self.prefect("deployment", "run", f"{name}/{name}", *words)
+
+    @contextmanager
+    def worker(self, pool: str) -> Iterator[Path]:
+        """One that answers for its health, as the containers' do; gives its log."""
+        port, log = free_port(), self.folder / f"{pool}.log"
+        environment = {**self.environment, "PREFECT_WORKER_WEBSERVER_PORT": str(port)}
+        command = ["prefect", "worker", "start", "--pool", pool, "--type", "process"]
+        with process([*command, "--with-healthcheck"], log, environment, cwd=ROOT) as child:
+            until_healthy(f"http://127.0.0.1:{port}/health", child, log)
+            yield log
 
     def ask(self, path: str, body: dict[str, Any]) -> Any:
         login = base64.b64encode(self.environment["PREFECT_API_AUTH_STRING"].encode()).decode()
@@ -103,6 +121,25 @@ def test_a_wrong_password_is_refused(server: Server) -> None:
         wrong.ask("deployments/filter", {})
 
 
+def test_the_pool_promote_runs_the_update(server: Server) -> None:
+    """The whole flow in a worker's process: a drop too small is refused, and recorded.
+
+    Before the tests that leave other updates waiting: the limit lets one run at a time.
+    """
+    world = World(server.folder / "world")
+    given = world.arguments(write(server.folder / "small.jsonl", rows(5)))
+    server.start("update", {**given, "tracking_uri": None})
+    with server.worker("promote") as log:
+        done = server.wait_for(
+            "update",
+            lambda run: run["parameters"]["model"] == "tiny" and run["end_time"] is not None,
+        )
+    assert done["state"]["type"] == "COMPLETED", done["state"]["message"] + log.read_text()
+    verdicts = [v.verdict for v in Registry.open(world.home).versions("tiny")]
+    assert verdicts == ["blessed", "reject"]
+    assert Ledger(world.home.ledger).read()[-1][1]["predicate"]["about"]["action"] == "reject"
+
+
 def test_a_new_drop_asks_for_an_update(server: Server) -> None:
     """The command that whoever delivers a drop runs, as prefect.yaml says."""
     about = ("--resource-id", "tidegate.line.assistant")
@@ -116,14 +153,8 @@ def test_the_pool_data_looks_and_asks_for_an_update(server: Server) -> None:
     drop = write(server.folder / "monday.jsonl", rows(24))
     home = str(server.folder / "home")
     given = {"drops": [str(drop)], "rows": 24, "home": home, "model": "support"}
-    words = [f"--param={name}={json.dumps(value)}" for name, value in given.items()]
-    server.prefect("deployment", "run", "update-when-due/update-when-due", *words)
-    port = free_port()
-    environment = {**server.environment, "PREFECT_WORKER_WEBSERVER_PORT": str(port)}
-    command = ["prefect", "worker", "start", "--pool", "data", "--type", "process"]
-    log = server.folder / "worker.log"
-    with process([*command, "--with-healthcheck"], log, environment, cwd=ROOT) as worker:
-        until_healthy(f"http://127.0.0.1:{port}/health", worker, log)
+    server.start("update-when-due", given)
+    with server.worker("data") as log:
         seen = server.wait_for("update-when-due", lambda run: run["state"]["name"] == "Due")
     assert "enough new rows: 24 new rows of 24" in seen["state"]["message"], log.read_text()
     asked = server.wait_for("update", lambda run: run["parameters"]["model"] == "support")
