@@ -37,8 +37,13 @@ FORM = {  # deployment: parameters that it accepts, and that its form must refus
         [{"drops": ["a"], "rows": 0}, {"drops": ["a"], "age": "a week"}, {"rows": 5}],
     ),
     "rollback": (
-        {"reason": "wrong refund policy", "to": "2"},
-        [{}, {"reason": ""}, {"reason": "wrong refund policy", "to": "champion"}],
+        {"reason": "wrong refund policy", "by": "ada", "to": "2"},
+        [
+            {},
+            {"reason": "", "by": "ada"},
+            {"reason": "wrong refund policy"},
+            {"reason": "wrong refund policy", "by": "ada", "to": "champion"},
+        ],
     ),
     "backtest": ({"since": "90d", "changes": []}, [{"since": "soon"}, {"model": ""}]),
 }  # fmt: skip

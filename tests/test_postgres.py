@@ -136,14 +136,17 @@ def test_a_rollback_serves_the_base_again(shared: Shared) -> None:
 
     done = deployed(
         reason="a test on PostgreSQL",
+        by="ada",
         model="tiny",
         home=str(shared.world.home.root),
         tracking_uri=shared.server.url,
     )
     assert (done["was"], done["now"]) == ("2", "1")
     assert shared.aliases["champion"] == "1"
-    assert Ledger(shared.world.home.ledger).read()[-1][0] == done["statement"]
-    back = rollback(
-        "tiny", shared.world.home, to="2", reason="and back", tracking_uri=shared.server.url
-    )
-    assert shared.aliases["champion"] == back["now"] == "2"
+    digest, record = Ledger(shared.world.home.ledger).read()[-1]
+    assert digest == done["statement"]
+    assert record["predicate"]["about"]["by"] == "ada"
+    with pytest.raises(RegistryError, match="2"):  # it had to go
+        rollback(
+            "tiny", shared.world.home, to="2", reason="back", tracking_uri=shared.server.url
+        )

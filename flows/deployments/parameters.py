@@ -7,6 +7,7 @@ from pydantic import Field
 # A registered model of MLflow and a file name at once.
 ModelLine = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Reason = Annotated[str, Field(min_length=5, max_length=500)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
 VersionNumber = Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]
 Age = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(s|m|h|d)$")]
 Rows = Annotated[int, Field(ge=1)]
