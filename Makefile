@@ -28,6 +28,7 @@ demo: setup ## a full governed cycle on a real model, then a poisoned drop
 	$(BIN)/tidegate demo
 
 test: setup ## all tests
+	@sh infra/debian.sh
 	$(BIN)/python -m pytest
 
 check: setup ## format, types and the fast tests
@@ -52,8 +53,8 @@ gauntlet: setup ## planted attacks in real public text, if it is there; ARGS="--
 fuzz: setup ## hostile rows and texts, for SECONDS=60 (needs atheris)
 	$(BIN)/python infra/fuzz/run.py --seconds $(or $(SECONDS),60)
 
-lock: ## resolve pyproject.toml into the two lock files (needs uv)
-	$(PYTHON) infra/lock.py
+lock: ## resolve pyproject.toml into the lock files (needs uv); ARGS=--upgrade
+	$(PYTHON) infra/lock.py $(ARGS)
 
 clean: ## remove what was made; the state in .tidegate stays
 	rm -rf $(VENV) dist bench test-output .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from tidegate.flows.commands import approval, blame, calibrate_data, documents
+from tidegate.flows.commands import approval, blame, calibrate_data, documents, due
 from tidegate.flows.commands.common import (
     DEFAULT_POLICY,
     DEFAULT_RECIPE,
@@ -65,6 +65,7 @@ app.command("calibrate-data", epilog=calibrate_data.EXAMPLE)(calibrate_data.cali
 app.add_typer(ledger_commands, name="ledger")
 app.add_typer(statement_commands, name="statement")
 app.add_typer(gateway_commands, name="gateway")
+app.command("due", epilog=due.EXAMPLE)(due.due)
 app.command("documents", epilog=documents.EXAMPLE)(documents.documents)
 app.command("blame", epilog=blame.EXAMPLE)(blame.blame)
 

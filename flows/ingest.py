@@ -31,7 +31,7 @@ from tidegate.flows.intake.connectors.rows import IngestError, Source, Unreadabl
 from tidegate.flows.intake.pseudonym import pseudonym
 from tidegate.flows.intake.scratch import scratch_folder
 from tidegate.flows.intake.sorting import OtherContent, SortedRuns
-from tidegate.gates.types import Batch, Progress, Report, ignore_progress
+from tidegate.gates.types import Batch, Progress, Record, Report, ignore_progress
 
 __all__ = ["DEFAULTS", "IngestError", "ingest"]
 
@@ -133,25 +133,50 @@ def _collect(
     """Every row of every source, checked, into sorted runs. Returns the rows read."""
     read, columns = 0, Columns()
     for number, source in enumerate(sources):
-        shape: Shape | None = None
-        for row in source.rows():
+        for line, found in _records(source, now, defaults):
             read += 1
             if read % EVERY == 0:
                 progress(Progress("ingest", read, None, "rows"))
-            try:
-                if isinstance(row.value, Unreadable):
-                    raise row.value
-                shape = shape or _shape(row.value, f"{source.name}:{row.line}", defaults)
-                record = read_record(shape(row.value) if shape else row.value, now)
-            except Unreadable as no:
-                unreadable.add(file=source.name, line=row.line, reason=no.reason)
+            if isinstance(found, Unreadable):
+                unreadable.add(file=source.name, line=line, reason=found.reason)
                 continue
-            columns.add(record, pseudonym(key, record.user), number, row.line)
+            columns.add(found, pseudonym(key, found.user), number, line)
             if columns.full:
                 runs.add(columns.take())
     runs.add(columns.take())
     progress(Progress("ingest", read, read, "rows"))
     return read
+
+
+def _records(
+    source: Source, now: datetime, defaults: Mapping[str, Any]
+) -> Iterator[tuple[int, Record | Unreadable]]:
+    """Every row of a source with its line: the Record that it is, or why it is none."""
+    shape: Shape | None = None
+    for row in source.rows():
+        try:
+            if isinstance(row.value, Unreadable):
+                raise row.value
+            shape = shape or _shape(row.value, f"{source.name}:{row.line}", defaults)
+            yield row.line, read_record(shape(row.value) if shape else row.value, now)
+        except Unreadable as no:
+            yield row.line, no
+
+
+def consenting_ids(
+    drops: Sequence[str | Path], home: Home, now: datetime, defaults: Mapping[str, object]
+) -> set[str]:
+    """The ids of all rows of the drops that a batch would hold; writes nothing.
+
+    Arguments and errors as of `ingest`, but that drops without a row are no error.
+    """
+    said = _checked(defaults, now)
+    return {
+        found.id
+        for source in find(drops, home, said)
+        for _, found in _records(source, now, said)
+        if not isinstance(found, Unreadable) and found.consent
+    }
 
 
 def _shape(value: Mapping[str, Any], where: str, defaults: Mapping[str, Any]) -> Shape | None:

@@ -1,7 +1,9 @@
 """One change to a model line at a time: an update, a waiver applied, whatever moves aliases."""
 
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -13,7 +15,7 @@ from tidegate.flows.usage import UsageError
 def one_at_a_time(home: Home, model: str) -> Iterator[None]:
     """Hold the model line, or raise UsageError at once if somebody else does."""
     home.updates.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(home.updates / f"{model}.lock", timeout=0)
+    lock = FileLock(_path(home, model), timeout=0)
     try:
         lock.acquire()
     except Timeout:
@@ -25,3 +27,22 @@ def one_at_a_time(home: Home, model: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(home: Home, model: str) -> bool:
+    """Whether somebody on this machine changes the model line at this moment.
+
+    The file is only read: whoever looks need not be allowed to write into the home.
+    """
+    try:
+        with _path(home, model).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _path(home: Home, model: str) -> Path:
+    return home.updates / f"{model}.lock"

@@ -55,9 +55,29 @@ def asking(what: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, CommandError, RequestException) as no:
         # The last line of SQLAlchemy's messages is a link; the first says what went wrong.
         first = (str(no).splitlines() or [type(no).__name__])[0][:500]
+        if said := _turned_away(no):
+            raise RegistryError(f"MLflow could not {what}: {said}") from no
         raise RegistryError(f"MLflow could not {what}: {first}") from no
     except OSError as no:
         raise RegistryError(f"could not {what}: {no}; look at MLflow's artifact store") from no
+
+
+def _turned_away(no: Exception) -> str | None:
+    """What would do, where MLflow's server does not know us, or knows us and will not."""
+    answer = getattr(no, "response", None)  # of requests; MLflow's own errors have a word
+    found = getattr(answer, "status_code", None) or getattr(no, "error_code", None)
+    who = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    if found in (401, "UNAUTHENTICATED"):
+        asks = f"{who!r} with this password" if who else "who asks"
+        return (
+            f"the server does not know {asks}; set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD"
+        )
+    if found in (403, "PERMISSION_DENIED"):
+        return (
+            f"the account {who!r} may not; run this where the account of the pool `promote` is"
+        )
+    return None
 
 
 def connect(tracking_uri: str) -> "MlflowClient":

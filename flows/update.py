@@ -21,6 +21,7 @@ from tidegate.evals.suite import Suite, find_suites
 from tidegate.evals.update_suite import build as build_update_suite
 from tidegate.flows import replay_store
 from tidegate.flows.check import Checked, check
+from tidegate.flows.deployments.parameters import ModelLine
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import ingest
 from tidegate.flows.intake.pseudonym import pseudonym_key
@@ -72,7 +73,7 @@ def update(
     drops: list[str],
     policy: str = str(DEFAULT_POLICY),
     recipe: str = str(DEFAULT_RECIPE),
-    model: str = "assistant",
+    model: ModelLine = "assistant",
     home: str | None = None,
     tracking_uri: str | None = None,
     probes: str | None = None,
@@ -84,14 +85,21 @@ def update(
 ) -> UpdateResult:
     """Learn from one or more drops, if every gate of the policy passes.
 
-    drops: files, folders or globs of records, or `mlflow:EXPERIMENT`.
-    policy, recipe: YAML files. model: the model line. home: where local state is kept.
-    probes: held-out questions about the batch (JSON Lines); without them, rewordings of the
-    batch's own questions are used. suites: a folder of further suites that the policy names.
-    defaults: values for fields that a drop does not have. floor: the policy that every
-    policy must meet; the shipped one if none is given. trusted: digest of an earlier batch
-    that `tidegate calibrate-data` learned what is known from.
-    requester: who asks for the update; whoever runs this process if nobody is named.
+    Args:
+        drops: Files, folders or globs of records, or `mlflow:EXPERIMENT`.
+        policy: A YAML file.
+        recipe: A YAML file.
+        model: The model line.
+        home: Folder of the state; the worker's TIDEGATE_HOME if none is given.
+        tracking_uri: MLflow's server; without one, a SQLite file in the home.
+        probes: Held-out questions about the batch (JSON Lines); without them, rewordings of
+            the batch's own questions are used.
+        suites: A folder of further suites that the policy names.
+        defaults: Values for fields that a drop does not have.
+        floor: The policy that every policy must meet; the shipped one if none is given.
+        trusted: Digest of an earlier batch that `tidegate calibrate-data` learned what is
+            known from.
+        requester: Who asks for the update; whoever runs this process if nobody is named.
     """
     asking = requester or login_name()
     place = Home.find(Path(home) if home else None)

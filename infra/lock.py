@@ -8,11 +8,15 @@ The index that pip asks decides which torch there is, so setup tries the second 
 falls back to the third. One file with the hashes of both builds does not work: pip prefers
 a candidate whose hash its index names, and so takes the CUDA build from beside a CPU one.
 
+What is locked already stays as it is; `python infra/lock.py --upgrade` takes the newest instead.
+
 Needs `uv` on the PATH; nothing else of the project does.
 """
 
 import re
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -26,10 +30,7 @@ HEAD = "# Written by `make lock` from pyproject.toml. Do not edit.\n"
 
 
 def main() -> None:
-    command = ["uv", "pip", "compile", "pyproject.toml", "--group", "dev", "--universal"]
-    command += ["--python-version", "3.11", "--generate-hashes", "--no-header", "--quiet"]
-    compiled = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    blocks = re.split(r"\n(?=\S)", compiled.stdout.strip())
+    blocks = re.split(r"\n(?=\S)", compiled(upgrade="--upgrade" in sys.argv).strip())
     blocks = [block for block in blocks if NEVER not in block.splitlines()[0]]
     torch = [block for block in blocks if TORCH_ONLY.match(block)]
     rest = [block for block in blocks if not TORCH_ONLY.match(block)]
@@ -37,6 +38,20 @@ def main() -> None:
     (ROOT / "requirements-torch.lock").write_text(HEAD + "\n".join(torch) + "\n")
     (ROOT / "requirements-torch-cpu.lock").write_text(HEAD + CPU_TORCH)
     print(f"locked {len(rest)} packages, and {len(torch)} for the ordinary build of torch")
+
+
+def compiled(*, upgrade: bool) -> str:
+    """One requirements file of everything, as uv writes it."""
+    command = ["uv", "pip", "compile", "pyproject.toml", "--group", "dev", "--universal"]
+    command += ["--python-version", "3.11", "--generate-hashes", "--no-header", "--quiet"]
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole.lock"
+        if not upgrade:  # uv prefers the versions that it finds in the file that it writes
+            locked = ("requirements.lock", "requirements-torch.lock")
+            whole.write_text("\n".join((ROOT / name).read_text() for name in locked))
+        command += ["--output-file", str(whole)]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        return whole.read_text()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,13 @@
+"""What people fill in in Prefect's forms: Prefect refuses a value of the wrong form at once."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+# A registered model of MLflow and a file name at once.
+ModelLine = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Reason = Annotated[str, Field(min_length=5, max_length=500)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+VersionNumber = Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]
+Age = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(s|m|h|d)$")]
+Rows = Annotated[int, Field(ge=1)]
