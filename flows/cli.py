@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from tidegate.flows.commands import approval, blame, calibrate_data, documents
+from tidegate.flows.commands import calibrate_data, documents, reconcile
 from tidegate.flows.commands.common import (
     DEFAULT_POLICY,
     DEFAULT_RECIPE,
@@ -67,6 +68,7 @@ app.add_typer(statement_commands, name="statement")
 app.add_typer(gateway_commands, name="gateway")
 app.command("documents", epilog=documents.EXAMPLE)(documents.documents)
 app.command("blame", epilog=blame.EXAMPLE)(blame.blame)
+app.command("reconcile", epilog=reconcile.EXAMPLE)(reconcile.reconcile)
 
 
 @app.command(

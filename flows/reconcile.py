@@ -1,0 +1,31 @@
+"""The flow that compares ledger and registry on a schedule, and fails if they differ."""
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.states import Completed, Failed, State
+
+from tidegate.flows.home import Home
+from tidegate.flows.reconciling.compare import compare
+from tidegate.flows.reconciling.show import findings_page, summary
+
+
+@flow(name="reconcile")
+def reconcile(
+    model: str | None = None, home: str | None = None, tracking_uri: str | None = None
+) -> State[None]:
+    """Compare one model line, or all of them, with the ledger; changes nothing.
+
+    Ends Failed if there are findings, so that an automation can tell somebody, and raises if
+    the ledger is broken or MLflow does not answer.
+    """
+    place = Home.find(Path(home) if home else None)
+    compared = compare(place, model, tracking_uri)
+    create_markdown_artifact(
+        key="reconcile",
+        markdown=findings_page(compared),
+        description="Ledger and registry, compared",
+    )
+    said = summary(compared)
+    return Failed(message=said) if compared.findings else Completed(message=said)
