@@ -69,10 +69,13 @@ def rollback(
         if was is None:
             raise RegistryError(f"{model!r} has no champion to roll back from")
         target = wanted or _before(written, model, was)
+        must = expected(written, model)
+        if target == was:  # unless it serves by its alias alone: this makes it so by the ledger
+            was = must.now.champion or was
         if target == was:
             raise RegistryError(f"version {was} of {model!r} serves already")
         found = _checked(home, registry, written, model, target)
-        require_recorded(expected(written, model), found)
+        require_recorded(must, found)
         record = statement(
             act="rollback",
             model=model,

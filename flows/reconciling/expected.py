@@ -143,7 +143,7 @@ def _decided(line: Expected, digest: str, record: Statement, about: Any) -> Expe
         version=version,
         statement=digest,
         act="decide",
-        verdict=action,
+        verdict=action.value,
         parent=None if parent is None else str(parent),
         update_id=str(about.get("update_id", about["decision_id"])),
         run_id=about.get("run_id"),
