@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from tidegate.flows.commands import approval, blame, calibrate_data, documents
-from tidegate.flows.commands import calibrate_data, documents, reconcile
+from tidegate.flows.commands import approval, blame, calibrate_data, documents, reconcile
 from tidegate.flows.commands.common import (
     DEFAULT_POLICY,
     DEFAULT_RECIPE,

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from tidegate.flows.home import Home
 from tidegate.flows.reconciling.compare import compare
