@@ -10,7 +10,14 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from tidegate.flows.commands import approval, blame, calibrate_data, documents, due
+from tidegate.flows.commands import (
+    approval,
+    blame,
+    calibrate_data,
+    documents,
+    due,
+    reconcile,
+)
 from tidegate.flows.commands.common import (
     DEFAULT_POLICY,
     DEFAULT_RECIPE,
@@ -68,6 +75,7 @@ app.add_typer(gateway_commands, name="gateway")
 app.command("due", epilog=due.EXAMPLE)(due.due)
 app.command("documents", epilog=documents.EXAMPLE)(documents.documents)
 app.command("blame", epilog=blame.EXAMPLE)(blame.blame)
+app.command("reconcile", epilog=reconcile.EXAMPLE)(reconcile.reconcile)
 
 
 @app.command(

@@ -4,6 +4,7 @@ from tidegate.evals.suite import SuiteError
 from tidegate.flows.checking.quarantine_keys import BrokenQuarantine
 from tidegate.flows.documents.markdown import DocumentError
 from tidegate.flows.ingest import IngestError
+from tidegate.flows.reconciling.finding import Unreconciled
 from tidegate.flows.tracking import RegistryError
 from tidegate.flows.usage import UsageError
 from tidegate.gates.audit import BrokenLedger
@@ -24,4 +25,10 @@ USAGE_ERRORS = (
     NoModel,
     OSError,  # no space, no permission, no such file: the message names the path
 )
-BROKEN_ERRORS = (BrokenLedger, BrokenQuarantine, CalibrationError, DocumentError)
+BROKEN_ERRORS = (
+    BrokenLedger,
+    BrokenQuarantine,
+    CalibrationError,
+    DocumentError,
+    Unreconciled,
+)

@@ -9,7 +9,18 @@ from datetime import UTC, datetime
 
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
-from tidegate.flows.registry import ModelVersionInfo, Registry, RegistryError
+from tidegate.flows.reconciling.serving import (
+    ledger_says,
+    require_aliases,
+    require_recorded,
+)
+from tidegate.flows.registry import (
+    ANCHOR,
+    CHAMPION,
+    ModelVersionInfo,
+    Registry,
+    RegistryError,
+)
 from tidegate.gates.audit import statement
 from tidegate.gates.types import Action, Report, ignore_progress
 from tidegate.training.base import Base, find_base
@@ -54,14 +65,19 @@ def open_line(
 ) -> Line:
     """Open a model line, blessing its base if this is the first time.
 
-    Raises BaseError or RegistryError, each with what would do.
+    Raises BaseError or RegistryError, each with what would do, and Unreconciled if champion or
+    anchor are not what the ledger says: then nobody may continue from them, or measure by them.
     """
     base = find_base(base_name, home.cache, progress)
     registry = Registry.open(home, tracking_uri)
     ledger = Ledger(home.ledger)
     registry.ensure_model(name)
-    if registry.champion(name) is None or registry.anchor(name) is None:
-        _bless(name, base, registry, ledger)
+    must = ledger_says(home, name)
+    missing = {CHAMPION, ANCHOR} - registry.aliases(name).keys()
+    if missing and (not must.versions or must.only_blessed):
+        _bless(name, base, registry, ledger)  # again, if it was killed in between
+        must = ledger_says(home, name)
+    require_aliases(home, registry, must)
     champion, anchor = registry.champion(name), registry.anchor(name)
     if champion is None or anchor is None:
         raise RegistryError(f"{name!r} lost an alias while it was opened; look in MLflow")
@@ -70,6 +86,8 @@ def open_line(
             f"{name!r} stands on another base than {base.name} ({base.digest}); give the new "
             "model line a name of its own with --model"
         )
+    for served in (champion, anchor):
+        require_recorded(must, served)
     return Line(name, home, base, registry, ledger, champion, anchor)
 
 

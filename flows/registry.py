@@ -198,6 +198,39 @@ class Registry(Versions):
                     self.client.delete_registered_model_alias(name, PREVIOUS)
         return Moved(before, to)
 
+    def put_back(
+        self,
+        name: str,
+        aliases: Mapping[str, str | None],
+        tags: Mapping[str, Mapping[str, str | None]],
+        *,
+        statement: str,
+    ) -> None:
+        """Set aliases, and tags by version, to what the ledger says; None deletes one.
+
+        The statement about it must be in the ledger before this is called, and whoever calls
+        has read there that these versions may serve. `champion` moves last; called again after
+        a crash, it finishes what was begun.
+        """
+        _is_digest(statement)
+        with self._lock():
+            for version, changes in tags.items():
+                self.annotate(
+                    name, version, {k: v for k, v in changes.items() if v is not None}
+                )
+                with asking(f"delete tags of version {version} of {name!r}"):
+                    for key in (key for key, value in changes.items() if value is None):
+                        self.client.delete_model_version_tag(name, version, key)
+            for alias in sorted(aliases, key=lambda alias: alias == CHAMPION):
+                version_or_none = aliases[alias]
+                if version_or_none is not None:
+                    self._set_alias(name, alias, version_or_none)
+                elif alias in self.aliases(name):
+                    with asking(f"delete the alias {alias} of {name!r}"):
+                        self.client.delete_registered_model_alias(name, alias)
+            if aliases.get(CHAMPION) is not None:
+                self._still(name, str(aliases[CHAMPION]))
+
     # How
 
     def _said(self, statement: str, name: str, to: str) -> None:

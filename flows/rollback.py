@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.locks import one_at_a_time
+from tidegate.flows.reconciling.expected import expected
+from tidegate.flows.reconciling.serving import require_recorded
 from tidegate.flows.registry import ModelVersionInfo, Registry, RegistryError
 from tidegate.flows.standing import (
     Move,
@@ -44,8 +46,9 @@ def rollback(
 
     by: who asks for it; the user who runs this otherwise. Returns was, now, statement. A
     rollback that a killed process began is finished, and nothing else is done unless another
-    version was asked for. Raises RegistryError if the version may not serve again, UsageError
-    without a reason or while another rollback runs.
+    version was asked for. Raises RegistryError if the version may not serve again, Unreconciled
+    if its files are not those of its statement, UsageError without a reason or while another
+    rollback runs.
     """
     if not reason.strip():
         raise UsageError("a rollback needs a reason; give one with --reason")
@@ -66,9 +69,13 @@ def rollback(
         if was is None:
             raise RegistryError(f"{model!r} has no champion to roll back from")
         target = wanted or _before(written, model, was)
+        must = expected(written, model)
+        if target == was:  # unless it serves by its alias alone: this makes it so by the ledger
+            was = must.now.champion or was
         if target == was:
             raise RegistryError(f"version {was} of {model!r} serves already")
         found = _checked(home, registry, written, model, target)
+        require_recorded(must, found)
         record = statement(
             act="rollback",
             model=model,

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from tidegate.flows.home import Home
 from tidegate.flows.tracking import UPDATE_TAG, RegistryError, Runs, asking, quoted
+from tidegate.gates.digest import digest_folder
 from tidegate.gates.types import Candidate, Digest, Noun
 
 if TYPE_CHECKING:
@@ -216,7 +217,8 @@ class Versions:
                 "files were changed: do not serve it, roll back and restore them"
             )
         kept = self.home.cache / "adapters" / found.removeprefix("sha256:")
-        if kept.is_dir() and digest_of(kept) == found:
+        # Byte for byte: the ledger names the files themselves, not only what they mean.
+        if kept.is_dir() and digest_folder(kept) == digest_folder(folder):
             return kept
         shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(parents=True, exist_ok=True)

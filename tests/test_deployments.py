@@ -45,6 +45,7 @@ FORM = {  # deployment: parameters that it accepts, and that its form must refus
             {"reason": "wrong refund policy", "by": "ada", "to": "champion"},
         ],
     ),
+    "reconcile": ({"model": "assistant"}, [{"model": "../x"}, {"model": ""}]),
     "backtest": ({"since": "90d", "changes": []}, [{"since": "soon"}, {"model": ""}]),
 }  # fmt: skip
 each = pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)

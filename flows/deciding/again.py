@@ -23,6 +23,7 @@ from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.looking_back.history import Entry
 from tidegate.flows.one_update import UpdateResult
+from tidegate.flows.reconciling.serving import ledger_says, require_aliases
 from tidegate.flows.registry import Registry, RegistryError
 from tidegate.flows.reviewing.again import decided_page, render_decided
 from tidegate.flows.standing import why_never_again
@@ -44,7 +45,8 @@ class Again:
 def refuse_stale(
     home: Home, registry: Registry, model: str, version: Decided, mine: bool
 ) -> None:
-    """Raise RegistryError unless the version may replace the champion it was compared with.
+    """Raise RegistryError unless the version may replace the champion it was compared with,
+    and Unreconciled if that is the champion by an alias alone, and not by the ledger.
 
     mine: the statement in force is the very one that is being finished.
     """
@@ -58,6 +60,7 @@ def refuse_stale(
             f"version {number} of {model!r} was compared with version {parent}, and version "
             f"{champion} serves by now: the evidence is stale. Run the update again"
         )
+    require_aliases(home, registry, ledger_says(home, model))
 
 
 def refuse_changed(registry: Registry, model: str, version: Decided) -> None:

@@ -6,8 +6,12 @@ elliptic curves only, so adapters have a key beside the Ed25519 one of the ledge
 """
 
 import shutil
+import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
 
 from tidegate.flows.signing.pipeline import PipelineKeys
 from tidegate.flows.versions import ADAPTER_FILES
@@ -28,3 +32,22 @@ def sign_adapter(adapter: Path, keys: PipelineKeys, out: Path) -> str:
         signer = config.use_elliptic_key_signer(private_key=keys.adapter_private)
         signer.sign(folder, out)
     return keyid
+
+
+def refused_signature(adapter: Path, signature: Path, public: Path) -> str | None:
+    """Why the stock verifier does not take the signature of an adapter's folder; None if it does.
+
+    Whoever can write to the artifact store wrote the signature: any mistake in it is a refusal.
+    """
+    from model_signing import verifying
+
+    config = verifying.Config()  # type: ignore[no-untyped-call]
+    verifier = config.use_elliptic_key_verifier(public_key=public)
+    try:
+        with redirect_stdout(sys.stderr):  # it prints warnings there
+            verifier.verify(adapter, signature)
+    except InvalidSignature:
+        return "the signature is not by the key"
+    except (ValueError, TypeError, LookupError, AttributeError, OSError, RecursionError) as no:
+        return type(no).__name__
+    return None

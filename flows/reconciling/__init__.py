@@ -1,0 +1,1 @@
+"""Comparing the ledger, which is the truth, with the registry, which is an index for people."""
