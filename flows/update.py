@@ -39,6 +39,7 @@ from tidegate.flows.reviewing.present import log_measured, log_training
 from tidegate.flows.rules import DEFAULT_POLICY, DEFAULT_RECIPE, read_policy, require_extras
 from tidegate.flows.scaling import Scaled, measure_scaled
 from tidegate.flows.spending import OutOfBudget, Purse
+from tidegate.flows.tracing import index
 from tidegate.flows.trusting.store import Trusted, load_trusted
 from tidegate.gates.conditions import (
     Facts,
@@ -123,9 +124,11 @@ def update(
         begun = Update.begin(line, work, batch, rules, how, asking)
         with begun.stage("check"):
             checked = data_checked(batch, rules, place, arrived, work / "check", asked, known)
+        index.write(place, begun.id, batch.digest)
         if checked.decision.action is not Action.PROMOTE:
             return published(begun.refused(checked))
         drawn = replayed(line, how, checked, work)
+        index.write(place, begun.id, batch.digest)  # before a replayed row is learned
         envelope = within_envelope(rules, _facts(line, how, batch, checked, drawn))
         if envelope is not None and envelope.action is Action.REJECT:
             return published(begun.not_trained(checked, envelope))
