@@ -18,6 +18,7 @@ from tidegate.flows.commands import (
     due,
     reconcile,
 )
+from tidegate.flows.commands import calibrate_data, documents, forget
 from tidegate.flows.commands.common import (
     DEFAULT_POLICY,
     DEFAULT_RECIPE,
@@ -78,6 +79,7 @@ app.command("due", epilog=due.EXAMPLE)(due.due)
 app.command("documents", epilog=documents.EXAMPLE)(documents.documents)
 app.command("blame", epilog=blame.EXAMPLE)(blame.blame)
 app.command("reconcile", epilog=reconcile.EXAMPLE)(reconcile.reconcile)
+app.command("forget", epilog=forget.EXAMPLE)(forget.forget)
 
 
 @app.command(

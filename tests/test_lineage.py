@@ -8,8 +8,9 @@ import pytest
 from tests.lineage_world import MODEL, World
 from tidegate.flows.tracing import index
 from tidegate.flows.tracing.marks import Marker
-from tidegate.flows.tracing.record import Reach, Wanted, reach_of
+from tidegate.flows.tracing.record import Reach, reach_of
 from tidegate.flows.tracing.steps import ancestry, read_steps, with_descendants
+from tidegate.flows.tracing.wanted import Wanted
 from tidegate.flows.usage import UsageError
 
 
@@ -29,8 +30,8 @@ def world(tmp_path: Path) -> World:
 
 def reach(world: World, *ids: str, user: str | None = None) -> Reach:
     marker = Marker(world.home)
-    users = world.rows(world.batch(0)).to_pylist()
-    pseudonyms = {row["user"] for row in users if user and row["id"] == user}
+    users = world.rows(world.batch(0)).to_pylist() if user else []
+    pseudonyms = {row["user"] for row in users if row["id"] == user}
     wanted = Wanted(
         frozenset(marker.record(name) for name in ids),
         frozenset(marker.author(name) for name in pseudonyms),

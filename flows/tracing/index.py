@@ -101,7 +101,9 @@ def _rows(home: Home, work: Path, batch: str) -> pa.Table:
     came = _columns(home.batch(batch) / RECORDS, ["id", "user"])
     refused = [(i, u) for i, u in _pairs(came) if i not in names]
     names.update(name for name, _ in refused)
-    listed = [(name, None) for name in _refused(work) if name not in names]
+    listed: list[tuple[str, str | None]] = [
+        (name, None) for name in _refused(work) if name not in names
+    ]
     fates = [LEARNED if how == "target" else KEPT for how in kept["learn"].to_pylist()]
     drawn = _pairs(_columns(work / "replay.parquet", ["id", "user"]))
     return pa.concat_tables(

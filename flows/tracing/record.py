@@ -1,7 +1,6 @@
 """From a record to everything it touched: batches, updates, versions, aliases."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +15,7 @@ from tidegate.flows.registry import Registry
 from tidegate.flows.tracing import index
 from tidegate.flows.tracing.marks import Marker
 from tidegate.flows.tracing.steps import Step, Steps, read_steps, with_descendants
+from tidegate.flows.tracing.wanted import Wanted, named_rows
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Digest, Noun
 
@@ -53,23 +53,6 @@ class Reach(Noun):
     @property
     def found(self) -> bool:
         return bool(self.batches or self.updates)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Marks of the records and authors that are looked for."""
-
-    records: frozenset[str] = frozenset()
-    authors: frozenset[str] = frozenset()
-
-    def names(self, marker: Marker, record_id: str, pseudonym: str | None) -> bool:
-        if self.records and marker.record(record_id) in self.records:
-            return True
-        return (
-            bool(self.authors)
-            and pseudonym is not None
-            and marker.author(pseudonym) in self.authors
-        )
 
 
 def reach_of(home: Home, wanted: Wanted, aliases: Mapping[str, Mapping[str, str]]) -> Reach:
@@ -188,12 +171,3 @@ def holds(home: Home, path: Path, wanted: Wanted) -> bool:
     return bool(
         pc.any(named_rows(home, pq.read_table(path, columns=["id", "user"]), wanted)).as_py()
     )
-
-
-def named_rows(home: Home, rows: pa.Table, wanted: Wanted) -> pa.Array:
-    """For each row of a table with `id` and perhaps `user`, whether it is wanted."""
-    marker = Marker(home)
-    ids = rows["id"].to_pylist()
-    users = rows["user"].to_pylist() if "user" in rows.column_names else [None] * len(ids)
-    marked = [wanted.names(marker, i, u) for i, u in zip(ids, users, strict=True)]
-    return pa.array(marked, pa.bool_())
