@@ -30,7 +30,7 @@ from tidegate.flows.intake.connectors import chat, sharegpt
 from tidegate.flows.intake.connectors.drops import find
 from tidegate.flows.intake.connectors.record import read_record
 from tidegate.flows.intake.connectors.rows import IngestError, Source, Unreadable
-from tidegate.flows.intake.pseudonym import pseudonym
+from tidegate.flows.intake.pseudonym import pseudonym, pseudonym_key
 from tidegate.flows.intake.scratch import scratch_folder
 from tidegate.flows.intake.sorting import OtherContent, SortedRuns
 from tidegate.gates.types import Batch, Progress, Record, Report, ignore_progress
@@ -179,12 +179,14 @@ def consenting_ids(
 
     Arguments and errors as of `ingest`, but that drops without a row are no error.
     """
-    said = _checked(defaults, now)
+    said, erased = _checked(defaults, now), Erased(home)
     return {
         found.id
         for source in find(drops, home, said)
         for _, found in _records(source, now, said)
         if not isinstance(found, Unreadable) and found.consent
+        # Whoever was erased was here once, so the key is there: nothing is written.
+        and not (erased.wanted and erased.names(found.id, pseudonym(pseudonym_key(home), found.user)))
     }
 
 
