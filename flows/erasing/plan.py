@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.markup import escape
 
+from tidegate.flows.tracing.index import REPLAYED
 from tidegate.flows.tracing.record import Affected, Reach
 from tidegate.flows.tracing.steps import Steps, ancestry
 from tidegate.gates.types import Digest, Noun
@@ -64,9 +65,10 @@ def make_plan(steps: Steps, reach: Reach, aliases: Mapping[str, Mapping[str, str
     for one in reach.updates:
         for fate, count in one.rows.items():
             rows[fate] = rows.get(fate, 0) + count
+    # Of updates too: a purged batch is gone, and its kept rows are not.
+    given = {one.batch for one in reach.updates if set(one.rows) - {REPLAYED}}
     return Plan(
-        # Of updates too: a purged batch is gone, and its kept rows are not.
-        batches=tuple(sorted({*reach.batches, *(one.batch for one in reach.updates)})),
+        batches=tuple(sorted({*reach.batches, *given})),
         updates=tuple(one.update_id for one in reach.updates),
         rows=rows,
         versions=reach.versions,

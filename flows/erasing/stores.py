@@ -139,15 +139,19 @@ def forget_in_updates(home: Home, wanted: Wanted) -> None:
 
 
 def forget_batches(home: Home, digests: Iterable[str], wanted: Wanted) -> None:
-    """The batches as they arrived, and whatever is named by them: gone at once under their name."""
-    for digest in digests:
-        name = digest.removeprefix("sha256:")
-        for other in ("releases", "trusted", "cache/signals"):
-            _remove(home.root / other / name)
-        place = home.batch(digest)
-        if _holds(home, place / batches.RECORDS, wanted):
-            with scratch_folder(home) as work:
-                place.rename(work / "batch")
+    """The batches as they arrived, and whatever is named by them.
+
+    Each is gone at once under its name. Leftovers of killed work go too: opening a scratch
+    folder clears them away.
+    """
+    with scratch_folder(home) as work:
+        for digest in digests:
+            name = digest.removeprefix("sha256:")
+            for other in ("releases", "trusted", "cache/signals"):
+                _remove(home.root / other / name)
+            place = home.batch(digest)
+            if _holds(home, place / batches.RECORDS, wanted):
+                place.rename(work / name)
                 sync_folder(place.parent)
 
 
