@@ -148,10 +148,10 @@ def measure_unlearning(
     except Unmeasured as no:
         broken.append(Broken(name=TRUTH_RATIO_P, reason=str(no)))
     try:
-        losses = (
-            [candidate(r.question, r.answer) for r in rows] for rows in (erased, held_out)
+        inside, outside = (
+            [candidate(row.question, row.answer) for row in rows] for rows in (erased, held_out)
         )
-        measured.append(membership(*losses))
+        measured.append(membership(inside, outside))
     except Unmeasured as no:
         broken.append(Broken(name=MEMBERSHIP_AUC, reason=str(no)))
     return tuple(measured), tuple(broken)

@@ -16,9 +16,9 @@ from tidegate.flows.commands import (
     calibrate_data,
     documents,
     due,
+    forget,
     reconcile,
 )
-from tidegate.flows.commands import calibrate_data, documents, forget
 from tidegate.flows.commands.common import (
     DEFAULT_POLICY,
     DEFAULT_RECIPE,

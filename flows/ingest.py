@@ -184,9 +184,12 @@ def consenting_ids(
         found.id
         for source in find(drops, home, said)
         for _, found in _records(source, now, said)
-        if not isinstance(found, Unreadable) and found.consent
+        if not isinstance(found, Unreadable)
+        and found.consent
         # Whoever was erased was here once, so the key is there: nothing is written.
-        and not (erased.wanted and erased.names(found.id, pseudonym(pseudonym_key(home), found.user)))
+        and not (
+            erased.wanted and erased.names(found.id, pseudonym(pseudonym_key(home), found.user))
+        )
     }
 
 

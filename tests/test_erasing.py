@@ -48,6 +48,8 @@ def home_with(folder: Path) -> World:
     ):
         work = world.home.updates / update
         (work / "train" / "adapter").mkdir(parents=True)
+        (work / "scaled" / "0.5").mkdir(parents=True)
+        (work / "scaled" / "0.5" / "adapter_model.safetensors").write_bytes(b"")
         (work / "train" / "adapter" / "adapter_config.json").write_text("{}")
         (work / "update_suite").mkdir()
         (work / "update_suite" / "update.jsonl").write_text('{"question": "question 1"}')
@@ -151,6 +153,7 @@ def whole(world: World, name: str, *, user: str | None = None) -> None:
         row["id"] for b in quarantine.batches(home) for t in quarantine.read(home, b)
         for row in t.to_pylist()
     ] == ["r5"]  # fmt: skip
+    assert not list(home.updates.rglob("*.safetensors"))
     assert not list(home.updates.glob("u-*/train")) and not list(home.root.glob("work/[0-9]*"))
     for path in (home.root / "batches").glob(f"*/{RECORDS}"):
         load_batch(home, f"sha256:{path.parent.name}", thorough=True)

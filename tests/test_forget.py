@@ -18,6 +18,7 @@ from tidegate.flows.erasing.verify import holds_any
 from tidegate.flows.ingest import ingest
 from tidegate.flows.intake.pseudonym import pseudonym, pseudonym_key
 from tidegate.flows.ledger import Ledger
+from tidegate.flows.reconciling.compare import compare
 from tidegate.flows.registry import Registry, RegistryError
 from tidegate.flows.tracing.record import Reach, trace_record
 from tidegate.flows.tracing.version import trace_version
@@ -154,6 +155,11 @@ def test_the_ledger_says_what_was_done_and_names_nobody(erasure: Erasure) -> Non
     assert about["batches"] == {old: erasure.done.state.rebuilt[0].batch}
     assert about["verification"]["places_found"] == "0"
     assert AUTHOR not in erasure.home.ledger.read_text()
+
+
+def test_the_registry_agrees_with_the_ledger(erasure: Erasure) -> None:
+    found = compare(erasure.home, "tiny")
+    assert found.exit_code == 0, found
 
 
 def test_the_same_command_again_changes_nothing(erasure: Erasure) -> None:

@@ -2,7 +2,8 @@
 
     batches/*/records.parquet                 a batch is immutable: a smaller one takes its place
     updates/u-*/check, replay.parquet         rows, lists of ids, signals by id
-    updates/u-*/train, update_suite           weights, and questions made from rows: removed
+    updates/u-*/train, scaled, blame          weights: removed
+    updates/u-*/update_suite                  questions made from rows: removed
     updates/arrived/*/dropped.jsonl           ids of rows without consent
     replay/, learned/, quarantine/, trusted/, releases/
     cache/                                    what can be made again from any of these
@@ -34,6 +35,8 @@ from tidegate.flows.intake.scratch import scratch_folder
 from tidegate.flows.tracing.marks import Marker
 from tidegate.flows.tracing.wanted import Wanted, named_rows
 from tidegate.gates.types import Batch
+
+WEIGHTS = ("train", "scaled", "blame")  # folders of an update that hold adapters
 
 
 def row_files(home: Home) -> Iterator[Path]:
@@ -116,7 +119,8 @@ def forget_quarantined(home: Home, wanted: Wanted) -> None:
 def forget_weights(home: Home, weights: Iterable[Weights]) -> None:
     """The local copies of affected adapters; the registry's own are the registry's."""
     for one in weights:
-        _remove(home.updates / one.update_id / "train")
+        for name in WEIGHTS:
+            _remove(home.updates / one.update_id / name)
         _remove(home.cache / "adapters" / one.adapter.removeprefix("sha256:"))
     _remove(home.cache / "anchors")  # written by parents that may be affected
 
@@ -126,8 +130,8 @@ def forget_in_updates(home: Home, wanted: Wanted) -> None:
     for work in sorted(home.updates.glob("u-*")):
         files = [work / "check" / "kept.parquet", work / "replay.parquet"]
         if any(_holds(home, path, wanted) for path in files):
-            _remove(work / "train")  # first: these files say that it has to go
-            _remove(work / "update_suite")
+            for name in (*WEIGHTS, "update_suite"):
+                _remove(work / name)  # first: these files say that they have to go
         for path in sorted(work.rglob("*.parquet")):
             _filter(home, path, wanted)
         for path in sorted(work.glob("check/*.jsonl")):

@@ -59,11 +59,9 @@ def verify(
 
 def left_of(home: Home, registry: Registry, one: Weights) -> bool:
     """Whether a copy of an affected adapter is still there."""
-    local = (
-        home.updates / one.update_id / "train",
-        home.cache / "adapters" / one.adapter.removeprefix("sha256:"),
-    )
-    return any(path.exists() for path in local) or still_there(registry, one)
+    local = any((home.updates / one.update_id).rglob(f"*{WEIGHTS}"))
+    cached = home.cache / "adapters" / one.adapter.removeprefix("sha256:")
+    return local or cached.exists() or still_there(registry, one)
 
 
 def lineage_is_clean(home: Home, registry: Registry, wanted: Wanted, state: State) -> bool:
