@@ -18,6 +18,7 @@ from tidegate.flows.checking.evidence import GateCount, count_by_gate, data_evid
 from tidegate.flows.checking.fates import Masking, settled
 from tidegate.flows.checking.released import find_excused
 from tidegate.flows.checking.trust import lanes_and_quotas
+from tidegate.flows.erasing.tombstones import Erased
 from tidegate.flows.home import Home
 from tidegate.flows.intake.batches import RECORDS, write_records
 from tidegate.flows.intake.pseudonym import pseudonym_key
@@ -99,7 +100,8 @@ def check(
     quarantine.parquet (ids and gates), decision.json and data_docs/. The quarantined
     records themselves go to the home, not to `out`. Run again, it decides the same.
     Raises RuleError for a rule file that cannot be used, GatewayKeyError for such a key, and
-    UsageError for a batch that is its own trusted one or for an engine that is not there.
+    UsageError for a batch that is its own trusted one or holds what was erased, and for an
+    engine that is not there.
     """
     if trusted and trusted.about.batch == batch.digest:
         raise UsageError(
@@ -110,6 +112,7 @@ def check(
     dropped = output.read_dropped(arrived)
     gates = row_gates(calibrated(policy.data, trusted.limits) if trusted else policy.data)
     source = home.batch(batch.digest) / RECORDS
+    Erased(home).refuse(source)
     settings = _settings(home, batch, source, policy.data, protected, trusted)
 
     with engines.chosen(engine, home, batch.digest) as parts, scratch_folder(home) as work:

@@ -16,6 +16,7 @@ from tidegate.flows.commands import (
     calibrate_data,
     documents,
     due,
+    forget,
     reconcile,
 )
 from tidegate.flows.commands.common import (
@@ -40,6 +41,7 @@ from tidegate.flows.commands.common import (
 from tidegate.flows.commands.gateway import gateway as gateway_commands
 from tidegate.flows.commands.key import key as key_commands
 from tidegate.flows.commands.ledger import ledger as ledger_commands
+from tidegate.flows.commands.lineage import lineage as lineage_commands
 from tidegate.flows.commands.policy import policy as policy_commands
 from tidegate.flows.commands.quarantine import quarantine as quarantine_commands
 from tidegate.flows.commands.reviewer import reviewer as reviewer_commands
@@ -70,12 +72,14 @@ app.add_typer(key_commands, name="key")
 app.add_typer(quarantine_commands, name="quarantine")
 app.command("calibrate-data", epilog=calibrate_data.EXAMPLE)(calibrate_data.calibrate_data)
 app.add_typer(ledger_commands, name="ledger")
+app.add_typer(lineage_commands, name="lineage")
 app.add_typer(statement_commands, name="statement")
 app.add_typer(gateway_commands, name="gateway")
 app.command("due", epilog=due.EXAMPLE)(due.due)
 app.command("documents", epilog=documents.EXAMPLE)(documents.documents)
 app.command("blame", epilog=blame.EXAMPLE)(blame.blame)
 app.command("reconcile", epilog=reconcile.EXAMPLE)(reconcile.reconcile)
+app.command("forget", epilog=forget.EXAMPLE)(forget.forget)
 
 
 @app.command(

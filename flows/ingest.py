@@ -3,7 +3,8 @@
     find → read → shape → check → pseudonym → sort, distinct → batch
 
 Every row of every drop ends in exactly one place: in the batch, in unreadable.jsonl, in
-dropped.jsonl for want of consent, or as a counted duplicate of another row. Memory is bounded
+dropped.jsonl for want of consent, as a counted duplicate of another row, or, if its record or
+author was erased, counted with those without consent and named nowhere. Memory is bounded
 by the largest rows, not by the size of the drop.
 """
 
@@ -21,6 +22,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidegate.flows.erasing.tombstones import Erased
 from tidegate.flows.home import Home
 from tidegate.flows.intake import batches
 from tidegate.flows.intake.columns import Columns
@@ -28,7 +30,7 @@ from tidegate.flows.intake.connectors import chat, sharegpt
 from tidegate.flows.intake.connectors.drops import find
 from tidegate.flows.intake.connectors.record import read_record
 from tidegate.flows.intake.connectors.rows import IngestError, Source, Unreadable
-from tidegate.flows.intake.pseudonym import pseudonym
+from tidegate.flows.intake.pseudonym import pseudonym, pseudonym_key
 from tidegate.flows.intake.scratch import scratch_folder
 from tidegate.flows.intake.sorting import OtherContent, SortedRuns
 from tidegate.gates.types import Batch, Progress, Record, Report, ignore_progress
@@ -90,7 +92,9 @@ def ingest(
         (work / "batch").mkdir()
         runs = SortedRuns(work / "runs")
         try:
-            read = _collect(sources, runs, unreadable, pseudonym_key, now, said, progress)
+            read, erased = _collect(
+                sources, runs, unreadable, pseudonym_key, Erased(home), now, said, progress
+            )
             if not read:
                 raise IngestError(
                     f"{', '.join(map(str, drops))}: there is not one row; see that the export "
@@ -108,7 +112,7 @@ def ingest(
             rows=made.rows,
             read=read,
             unreadable=unreadable.count,
-            without_consent=dropped.count,
+            without_consent=dropped.count + erased,
             duplicates=runs.duplicates,
             sources=made.sources,
             first=made.first,
@@ -126,12 +130,13 @@ def _collect(
     runs: SortedRuns,
     unreadable: "_List",
     key: bytes,
+    erased: Erased,
     now: datetime,
     defaults: Mapping[str, Any],
     progress: Report,
-) -> int:
-    """Every row of every source, checked, into sorted runs. Returns the rows read."""
-    read, columns = 0, Columns()
+) -> tuple[int, int]:
+    """Every row of every source, checked, into sorted runs: the rows read, and the erased."""
+    read, left_out, columns = 0, 0, Columns()
     for number, source in enumerate(sources):
         for line, found in _records(source, now, defaults):
             read += 1
@@ -140,12 +145,16 @@ def _collect(
             if isinstance(found, Unreadable):
                 unreadable.add(file=source.name, line=line, reason=found.reason)
                 continue
-            columns.add(found, pseudonym(key, found.user), number, line)
+            author = pseudonym(key, found.user)
+            if erased.names(found.id, author):
+                left_out += 1
+                continue
+            columns.add(found, author, number, line)
             if columns.full:
                 runs.add(columns.take())
     runs.add(columns.take())
     progress(Progress("ingest", read, read, "rows"))
-    return read
+    return read, left_out
 
 
 def _records(
@@ -170,12 +179,17 @@ def consenting_ids(
 
     Arguments and errors as of `ingest`, but that drops without a row are no error.
     """
-    said = _checked(defaults, now)
+    said, erased = _checked(defaults, now), Erased(home)
     return {
         found.id
         for source in find(drops, home, said)
         for _, found in _records(source, now, said)
-        if not isinstance(found, Unreadable) and found.consent
+        if not isinstance(found, Unreadable)
+        and found.consent
+        # Whoever was erased was here once, so the key is there: nothing is written.
+        and not (
+            erased.wanted and erased.names(found.id, pseudonym(pseudonym_key(home), found.user))
+        )
     }
 
 

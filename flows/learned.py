@@ -75,12 +75,28 @@ def learned_before(home: Home, batch: str) -> Learned:
     return Learned(dict(counts), np.sort(np.concatenate(marks)), pseudonym_key(home))
 
 
-def forget(home: Home, authors: Collection[str]) -> int:
-    """Erase what is noted of some authors (pseudonyms). Returns how many records that were."""
+def authors(home: Home) -> set[str]:
+    """Pseudonyms of everybody of whom something is noted."""
+    found: set[str] = set()
+    for path in _files(home):
+        found.update(pq.read_table(path, columns=["user"])["user"].to_pylist())
+    return found
+
+
+def forget(home: Home, authors: Collection[str], records: Collection[str] = ()) -> int:
+    """Erase what is noted of some authors (pseudonyms) and records (ids).
+
+    Returns how many records that were.
+    """
     named, gone = pa.array(sorted(authors), pa.string()), 0
+    key = pseudonym_key(home)
+    marks = pa.array(sorted(_mark(key, name) for name in records), pa.uint64())
     for path in _files(home):
         rows = pq.read_table(path, schema=COLUMNS)
-        rest = rows.filter(pc.invert(pc.is_in(rows["user"], value_set=named)))
+        by_author = pc.is_in(rows["user"], value_set=named)
+        rest = rows.filter(
+            pc.invert(pc.or_(by_author, pc.is_in(rows["record"], value_set=marks)))
+        )
         if rest.num_rows < rows.num_rows:
             gone += rows.num_rows - rest.num_rows
             _write(rest, path)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tidegate.flows.erasing.tombstones import Erased
 from tidegate.flows.home import Home
 
 RESERVOIR = 256  # rows kept of each accepted batch
@@ -64,6 +65,7 @@ def draw(
     share = max(LEAST, -(-count // len(lineage)))
     random = np.random.default_rng(seed)
     parts: list[pa.Table] = []
+    erased = Erased(home)
     by_batch: dict[str, int] = {}
     for batch in sorted(lineage):
         source = _reservoir(home, batch)
@@ -72,7 +74,7 @@ def draw(
                 f"{source}: the rows of an accepted batch are gone; restore the file, or "
                 "start a new model line"
             )
-        table = pq.read_table(source)
+        table = erased.left_out(pq.read_table(source))
         refused = pa.array(sorted(never), pa.string())
         table = table.filter(pc.invert(pc.is_in(table["id"], value_set=refused)))
         picked = random.permutation(table.num_rows)[:share]

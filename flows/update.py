@@ -20,11 +20,13 @@ from prefect.cache_policies import NO_CACHE
 from tidegate.evals.suite import Suite, find_suites
 from tidegate.evals.update_suite import build as build_update_suite
 from tidegate.flows import replay_store
+from tidegate.flows.asked import recorded_rules, remember
 from tidegate.flows.check import Checked, check
 from tidegate.flows.deployments.parameters import ModelLine
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import ingest
 from tidegate.flows.intake.pseudonym import pseudonym_key
+from tidegate.flows.intake.stored import stored_batch
 from tidegate.flows.line import Line, open_line
 from tidegate.flows.locks import one_at_a_time
 from tidegate.flows.measure import Measured, measure
@@ -39,6 +41,7 @@ from tidegate.flows.reviewing.present import log_measured, log_training
 from tidegate.flows.rules import DEFAULT_POLICY, DEFAULT_RECIPE, read_policy, require_extras
 from tidegate.flows.scaling import Scaled, measure_scaled
 from tidegate.flows.spending import OutOfBudget, Purse
+from tidegate.flows.tracing import index
 from tidegate.flows.trusting.store import Trusted, load_trusted
 from tidegate.gates.conditions import (
     Facts,
@@ -82,11 +85,13 @@ def update(
     floor: str | None = None,
     trusted: str | None = None,
     requester: str | None = None,
+    like: str | None = None,
 ) -> UpdateResult:
     """Learn from one or more drops, if every gate of the policy passes.
 
     Args:
-        drops: Files, folders or globs of records, or `mlflow:EXPERIMENT`.
+        drops: Files, folders or globs of records, `mlflow:EXPERIMENT`, or `batch:DIGEST` of one
+            that is stored.
         policy: A YAML file.
         recipe: A YAML file.
         model: The model line.
@@ -100,12 +105,16 @@ def update(
         trusted: Digest of an earlier batch that `tidegate calibrate-data` learned what is
             known from.
         requester: Who asks for the update; whoever runs this process if nobody is named.
+        like: An earlier update, whose recorded policy and recipe are taken instead of the files.
     """
     asking = requester or login_name()
     place = Home.find(Path(home) if home else None)
-    rules = read_policy(Path(policy), Path(floor) if floor else None)
+    if like:
+        rules, how = recorded_rules(place, like)
+    else:
+        rules = read_policy(Path(policy), Path(floor) if floor else None)
+        how = load_recipe(Path(recipe))
     require_extras(rules)
-    how = load_recipe(Path(recipe))
     known = load_trusted(place, trusted) if trusted else None
     purse = Purse.of(rules)
     asked = find_suites(
@@ -121,11 +130,14 @@ def update(
         if earlier is not None:
             return earlier
         begun = Update.begin(line, work, batch, rules, how, asking)
+        remember(work, policy, probes, suites, trusted)
         with begun.stage("check"):
             checked = data_checked(batch, rules, place, arrived, work / "check", asked, known)
+        index.write(place, begun.id, batch.digest)
         if checked.decision.action is not Action.PROMOTE:
             return published(begun.refused(checked))
         drawn = replayed(line, how, checked, work)
+        index.write(place, begun.id, batch.digest)  # before a replayed row is learned
         envelope = within_envelope(rules, _facts(line, how, batch, checked, drawn))
         if envelope is not None and envelope.action is Action.REJECT:
             return published(begun.not_trained(checked, envelope))
@@ -167,6 +179,9 @@ def opened(model: str, base: str, home: Home, tracking_uri: str | None) -> Line:
 
 @task(name="ingest", cache_policy=NO_CACHE)
 def ingested(drops: Sequence[str], home: Home, out: Path, defaults: Mapping[str, str]) -> Batch:
+    stored = stored_batch(drops, home, out)
+    if stored is not None:
+        return stored
     return ingest(
         drops,
         home=home,

@@ -1,0 +1,241 @@
+"""Forget: erase records, or all of an author, from the home and from what it serves.
+
+    act `forget` → tombstones → out of service → delete → rebuild → verify → act `erase`
+
+Rows are deleted before anything is trained again: a rebuild that never sees them needs no
+trust, and one that fails keeps nobody's text. Killed anywhere, the same command goes on.
+The flow is given marks, never an id or a name: what it is started with is kept by Prefect.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from prefect import flow
+
+from tidegate.flows.erasing import erase, state, texts, tombstones
+from tidegate.flows.erasing.plan import Plan, make_plan
+from tidegate.flows.erasing.rebuild import finished, rebuild
+from tidegate.flows.erasing.state import State, Verified, request_of, save
+from tidegate.flows.erasing.verify import verify
+from tidegate.flows.home import Home
+from tidegate.flows.intake.pseudonym import pseudonym, pseudonym_key
+from tidegate.flows.ledger import Ledger
+from tidegate.flows.locks import one_at_a_time
+from tidegate.flows.progress import report as progress
+from tidegate.flows.progress import stage
+from tidegate.flows.registry import Registry
+from tidegate.flows.tracing.marks import Marker
+from tidegate.flows.tracing.record import aliases_of, reach_of
+from tidegate.flows.tracing.steps import read_steps
+from tidegate.flows.tracing.wanted import Wanted
+from tidegate.flows.usage import UsageError
+from tidegate.gates.audit import statement
+from tidegate.gates.digest import digest_json
+from tidegate.gates.types import Noun
+
+
+class Forgotten(Noun):
+    """What an erasure came to, as `tidegate forget --json` prints it."""
+
+    state: State
+    rebuilt: bool  # every update was repeated and promoted, or none had to be
+
+    @property
+    def exit_code(self) -> int:
+        """0 erased and rebuilt, 2 erased but not all rebuilt, 4 something was still found."""
+        if self.state.verified is None or not self.state.verified.exact:
+            return 4
+        return 0 if self.rebuilt else 2
+
+
+def wanted_of(home: Home, records: Sequence[str], users: Sequence[str]) -> Wanted:
+    """Marks of ids, and of authors by the name that came in or by their pseudonym."""
+    marker, key = Marker(home), pseudonym_key(home)
+    pseudonyms = {pseudonym(key, name) for name in users} | {n for n in users if _is_one(n)}
+    return Wanted(frozenset(marker.records(records)), frozenset(map(marker.author, pseudonyms)))
+
+
+def plan_of(home: Home, wanted: Wanted, model: str | None, uri: str | None) -> Plan:
+    """The blast radius and the rebuild; changes nothing but the lineage of older updates.
+
+    Raises UsageError if nothing of them was ever here, or a line other than `model` is reached.
+    """
+    known = state.load(home, request_of(wanted))
+    if known is not None:
+        return known.plan
+    aliases = aliases_of(home, uri)
+    reach = reach_of(home, wanted, aliases)
+    if not reach.found:
+        raise UsageError(
+            "no stored batch and no update ever held such a record; see that ids and names are "
+            "written as in the drop, and that --home is the home that took them in"
+        )
+    plan = make_plan(read_steps(home), reach, aliases)
+    others = set(plan.models) - {model}
+    if model is not None and others:
+        raise UsageError(
+            f"the rows are in the model lines {', '.join(sorted(others))} too; leave out --model: "
+            "a home forgets as a whole"
+        )
+    return plan
+
+
+@flow(name="forget")
+def forget(
+    records: list[str],
+    authors: list[str],
+    home: str,
+    model: str | None = None,
+    reason: str = "not given",
+    who: str = "unknown",
+    tracking_uri: str | None = None,
+    again: bool = True,
+) -> Forgotten:
+    """Erase the records and authors with these marks. again: rebuild what served."""
+    place, wanted = Home(Path(home)), Wanted(frozenset(records), frozenset(authors))
+    request = request_of(wanted)
+    place.root.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.root / "erasing.lock"):
+        now = state.load(place, request)
+        if now is None:
+            now = save(
+                place, State(request=request, plan=plan_of(place, wanted, model, tracking_uri))
+            )
+        written = Ledger(place.ledger).append(_act_forget(now, wanted, reason, who))
+        wide = _buried(place, request, wanted)
+        registry = Registry.open(place, tracking_uri)
+        if not now.deleted:
+            now = _erased(place, registry, now, wide, written, tracking_uri, again)
+        if again:
+            now = rebuild(place, now, who, tracking_uri)
+        stage("look into every file")
+        seen = verify(place, registry, now, wide, progress)
+        now = save(place, now.model_copy(update={"verified": seen}))
+        statements = _recorded(place, now)
+        now = save(place, now.model_copy(update={"statements": (written, *statements)}))
+        if now.verified and now.verified.exact:
+            texts.place(place, request).unlink(missing_ok=True)  # last: nothing is left to find
+    return Forgotten(state=now, rebuilt=finished(now))
+
+
+def _buried(home: Home, request: str, wanted: Wanted) -> Wanted:
+    """The tombstones, with every record of the authors that is known. Found again."""
+    known = tombstones.read(home, request)
+    if known is None:
+        known = erase.widened(home, wanted)
+        tombstones.bury(home, request, known)
+    return known
+
+
+def _erased(
+    home: Home,
+    registry: Registry,
+    now: State,
+    wide: Wanted,
+    written: str,
+    uri: str | None,
+    again: bool,
+) -> State:
+    stage("take affected versions out of service")
+    erase.out_of_service(home, registry, now, uri)
+    with ExitStack() as held:
+        for model in sorted({model for model, _ in read_steps(home)}):
+            held.enter_context(one_at_a_time(home, model))  # no update may be half-way
+        now = save(home, now.model_copy(update={"plan": _caught_up(home, now.plan, wide)}))
+        stage("gather what to look for")
+        texts.collect(home, now.request, wide)
+        now = erase.smaller_batches(home, now, wide, needed=again)
+        for name, delete in erase.deletions(home, registry, now, wide, written):
+            stage(f"delete: {name}")
+            delete()
+    return save(home, now.model_copy(update={"deleted": True}))
+
+
+def _caught_up(home: Home, plan: Plan, wide: Wanted) -> Plan:
+    """With the versions of updates that were still running when the plan was made."""
+    steps = read_steps(home)
+    fresh = make_plan(steps, reach_of(home, wide, {}), {})
+    known = {(v.model, v.version) for v in plan.versions}
+    later = [v for v in fresh.versions if (v.model, v.version) not in known]
+    return plan.model_copy(
+        update={
+            "versions": (*plan.versions, *later),
+            "weights": fresh.weights,
+            "batches": tuple(sorted({*plan.batches, *fresh.batches})),
+            "updates": fresh.updates,
+        }
+    )
+
+
+def _act_forget(now: State, wanted: Wanted, reason: str, who: str) -> dict[str, Any]:
+    plan = now.plan
+    return statement(
+        act="forget",
+        model="",
+        subjects={"plan": digest_json(plan.model_dump(mode="json"))},
+        about={
+            "decision_id": f"forget {now.request}",
+            "request": now.request,
+            "by": who,
+            "reason": reason,
+            "records": sorted(wanted.records),
+            "authors": sorted(wanted.authors),
+            "batches": list(plan.batches),
+            "rows": plan.rows,
+            "versions": [{"model": v.model, "version": v.version} for v in plan.versions],
+        },
+        decided_at=datetime.now(UTC),
+    )
+
+
+def _recorded(home: Home, now: State) -> list[str]:
+    """One act `erase` a model line; one that is about none if no version was affected."""
+    return [
+        Ledger(home.ledger).append(_act_erase(now, model)) for model in now.plan.models or ("",)
+    ]
+
+
+def _act_erase(now: State, model: str) -> dict[str, Any]:
+    seen: Verified | None = now.verified
+    if seen is None:
+        raise UsageError(
+            f"erasure {now.request} was never verified; run the same command again"
+        )
+    rebuilt = [r for r in now.rebuilt if r.model == model]
+    about = {
+        "request": now.request,
+        "versions": [w.version for w in now.plan.weights if w.model == model],
+        "batches": dict(sorted(now.batches.items())),
+        "rows": now.plan.rows,
+        "rebuilds": [r.model_dump(mode="json") for r in rebuilt],
+        "verification": {
+            "lineage_clean": seen.lineage_clean,
+            "weights_gone": seen.weights_gone,
+            "files_searched": str(seen.searched.files),
+            "pieces_searched": str(seen.searched.pieces),
+            "pieces_shared": str(seen.searched.shared),
+            "places_found": str(len(seen.searched.found)),
+        },
+        "exact": seen.exact,
+    }
+    return statement(
+        act="erase",
+        model=model,
+        subjects={"plan": digest_json(now.plan.model_dump(mode="json"))},
+        # What was found and rebuilt names the act: a rebuild that goes on later is another.
+        about={
+            "decision_id": f"erase {now.request} {model} {digest_json([about['rebuilds'], seen.exact])}",
+            **about,
+        },
+        decided_at=datetime.now(UTC),
+    )
+
+
+def _is_one(name: str) -> bool:
+    return (
+        len(name) == 26 and name.startswith("u_") and set(name[2:]) <= set("0123456789abcdef")
+    )

@@ -1,0 +1,110 @@
+"""The rebuild: the recorded updates again, without the rows, from the last clean ancestor.
+
+Each is an ordinary update: the policy and recipe that its statement names, all gates, a
+statement and a version of its own. What was promoted with a waiver needs its waiver again. The
+first that is not promoted ends the rebuild; what was promoted before it serves.
+"""
+
+from pathlib import Path
+
+from tidegate.flows.asked import Asked, recall
+from tidegate.flows.erasing.plan import Again
+from tidegate.flows.erasing.state import Rebuilt, State, save
+from tidegate.flows.home import Home
+from tidegate.flows.intake.stored import PREFIX
+from tidegate.flows.one_update import UpdateResult
+from tidegate.flows.registry import Registry
+from tidegate.flows.rules import DEFAULT_POLICY
+from tidegate.flows.tracing.steps import ancestry, read_steps
+from tidegate.flows.usage import UsageError
+from tidegate.gates.types import Action
+
+EMPTY = "no row is left in its batch"
+
+
+def rebuild(home: Home, state: State, who: str, uri: str | None) -> State:
+    """Repeat what has to be repeated, in every affected line. Goes on where it was stopped."""
+    for line in state.plan.lines:
+        for again in line.rebuild:
+            made = _learned(home, state, line.model, again, uri)
+            if made is None:
+                made = _repeat(home, state, line.model, again, who, uri)
+                if made.action is Action.PROMOTE:
+                    made = _learned(home, state, line.model, again, uri) or _rolled_back(made)
+            others = [r for r in state.rebuilt if (r.model, r.of) != (made.model, made.of)]
+            state = save(home, state.model_copy(update={"rebuilt": (*others, made)}))
+            if made.action is not Action.PROMOTE:
+                break
+    return state
+
+
+def finished(state: State) -> bool:
+    """Whether every update was repeated and promoted."""
+    done = {(r.model, r.of) for r in state.rebuilt if r.action is Action.PROMOTE}
+    return all(
+        (line.model, a.version) in done for line in state.plan.lines for a in line.rebuild
+    )
+
+
+def _learned(
+    home: Home, state: State, model: str, again: Again, uri: str | None
+) -> Rebuilt | None:
+    """The version by which the champion learned what is left of the batch, however promoted."""
+    champion = Registry.open(home, uri).aliases(model).get("champion", "")
+    batch = state.batches.get(again.batch, again.batch)
+    for step in ancestry(read_steps(home), model, champion):
+        if step.batch == batch:
+            return Rebuilt(
+                model=model,
+                of=again.version,
+                batch=batch,
+                version=step.version,
+                update_id=step.update_id,
+                action=Action.PROMOTE,
+            )
+    return None
+
+
+def _rolled_back(made: Rebuilt) -> Rebuilt:
+    return made.model_copy(update={"action": Action.HOLD, "reason": "was rolled back since"})
+
+
+def _repeat(
+    home: Home, state: State, model: str, again: Again, who: str, uri: str | None
+) -> Rebuilt:
+    batch = state.batches.get(again.batch, again.batch)
+    if batch is None:
+        return Rebuilt(
+            model=model, of=again.version, batch=None, action=Action.HOLD, reason=EMPTY
+        )
+    # Imported here: it loads torch, which nobody needs who only asks for a plan.
+    from tidegate.flows.update import update
+
+    asked = recall(home, again.update_id) or Asked(policy=str(DEFAULT_POLICY))
+    if asked.probes and not Path(asked.probes).exists():
+        raise UsageError(
+            f"{asked.probes}: the questions that version {again.version} of {model!r} was asked "
+            "are gone; put the file back and run the same command again"
+        )
+    result: UpdateResult = update(
+        drops=[PREFIX + batch],
+        policy=asked.policy,
+        model=model,
+        home=str(home.root),
+        tracking_uri=uri,
+        probes=asked.probes,
+        suites=asked.suites,
+        trusted=state.batches.get(asked.trusted, asked.trusted) if asked.trusted else None,
+        requester=who,
+        like=again.update_id,
+    )
+    stopped = [r.title for r in result.decision.rulings if r.action is not Action.PROMOTE]
+    return Rebuilt(
+        model=model,
+        of=again.version,
+        batch=batch,
+        version=result.version,
+        update_id=result.update_id,
+        action=result.decision.action,
+        reason=", ".join(stopped),
+    )

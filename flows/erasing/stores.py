@@ -1,0 +1,219 @@
+"""Where rows of users lie below the home, and how they are taken out: each file whole or not.
+
+    batches/*/records.parquet                 a batch is immutable: a smaller one takes its place
+    updates/u-*/check, replay.parquet         rows, lists of ids, signals by id
+    updates/u-*/train, scaled, blame          weights: removed
+    updates/u-*/update_suite                  questions made from rows: removed
+    updates/arrived/*/dropped.jsonl           ids of rows without consent
+    replay/, learned/, quarantine/, trusted/, releases/
+    cache/                                    what can be made again from any of these
+
+Every step can be repeated: it looks at what is there now.
+"""
+
+import gzip
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tidegate.flows import durable, learned
+from tidegate.flows.checking import quarantine
+from tidegate.flows.erasing.plan import Weights
+from tidegate.flows.home import Home
+from tidegate.flows.intake import batches
+from tidegate.flows.intake.connectors.rows import IngestError
+from tidegate.flows.intake.home_key import sync_folder
+from tidegate.flows.intake.scratch import scratch_folder
+from tidegate.flows.tracing.marks import Marker
+from tidegate.flows.tracing.wanted import Wanted, named_rows
+from tidegate.gates.types import Batch
+
+WEIGHTS = ("train", "scaled", "blame")  # folders of an update that hold adapters
+
+
+def row_files(home: Home) -> Iterator[Path]:
+    """Every plain Parquet file that holds rows with their texts."""
+    yield from sorted((home.root / "batches").glob(f"*/{batches.RECORDS}"))
+    yield from sorted(home.updates.glob("u-*/check/kept.parquet"))
+    yield from sorted(home.updates.glob("u-*/replay.parquet"))
+    yield from sorted(home.replay.glob("*.parquet"))
+
+
+def without(home: Home, digest: str, wanted: Wanted, update_id: str | None) -> str | None:
+    """Store the batch without the wanted rows; its digest, or None if no row is left.
+
+    update_id: whose kept rows stand in for a batch that was purged. The same rows, the same
+    digest. Raises IngestError if neither is there.
+    """
+    source = home.batch(digest) / batches.RECORDS
+    if not source.exists() and update_id is not None:
+        source = home.updates / update_id / "check" / "kept.parquet"
+    if not source.exists():
+        raise IngestError(
+            f"{home.batch(digest)}: the batch is gone, so that nothing can be learned from what "
+            "is left of it; restore it from a backup, or erase with --no-rebuild"
+        )
+    rows = batches.filled(pq.read_table(source))
+    rest = rows.filter(pc.invert(named_rows(home, rows, wanted)))
+    if not rest.num_rows:
+        return None
+    times = pc.min_max(rest["time"]).as_py()
+    counted = rest.group_by("source").aggregate([("id", "count")]).to_pylist()
+    batch = Batch(
+        digest=batches.batch_digest(b"".join(batches.row_digests(rest))),
+        rows=rest.num_rows,
+        read=rest.num_rows,
+        unreadable=0,
+        without_consent=0,
+        duplicates=0,
+        sources={row["source"]: row["id_count"] for row in sorted(counted, key=str)},
+        first=times["min"],
+        last=times["max"],
+    )
+    with scratch_folder(home) as work:
+        (work / "batch").mkdir()
+        batches.write_records(work / "batch" / batches.RECORDS, [rest.sort_by("id")])
+        home.batch(batch.digest).parent.mkdir(parents=True, exist_ok=True)
+        batches.publish(work / "batch", batch, home)
+    return batch.digest
+
+
+def forget_learned(home: Home, wanted: Wanted, replaced: Iterable[str]) -> None:
+    """What is noted of authors. It needs ids, so it comes before the rows go.
+
+    A batch that another one takes the place of would be counted twice: all of it goes.
+    """
+    for digest in replaced:
+        (home.root / "learned" / f"{digest.removeprefix('sha256:')}.parquet").unlink(
+            missing_ok=True
+        )
+    marker, ids = Marker(home), set[str]()
+    for path in row_files(home):
+        rows = pq.read_table(path, columns=["id", "user"])
+        ids.update(rows.filter(named_rows(home, rows, wanted))["id"].to_pylist())
+    learned.forget(
+        home, [user for user in learned.authors(home) if wanted.names(marker, None, user)], ids
+    )
+
+
+def forget_quarantined(home: Home, wanted: Wanted) -> None:
+    """Raises BrokenQuarantine if a batch of it cannot be read: purge that one first."""
+    for digest in quarantine.batches(home):
+        names = [
+            name
+            for table in quarantine.read(home, digest, columns=["id", "user"])
+            for name in table.filter(named_rows(home, table, wanted))["id"].to_pylist()
+        ]
+        if names:
+            quarantine.remove(home, digest, names)
+
+
+def forget_weights(home: Home, weights: Iterable[Weights]) -> None:
+    """The local copies of affected adapters; the registry's own are the registry's."""
+    for one in weights:
+        for name in WEIGHTS:
+            _remove(home.updates / one.update_id / name)
+        _remove(home.cache / "adapters" / one.adapter.removeprefix("sha256:"))
+    _remove(home.cache / "anchors")  # written by parents that may be affected
+
+
+def forget_in_updates(home: Home, wanted: Wanted) -> None:
+    """Rows and ids in the folders of updates, of those too that were killed half-way."""
+    for work in sorted(home.updates.glob("u-*")):
+        files = [work / "check" / "kept.parquet", work / "replay.parquet"]
+        if any(_holds(home, path, wanted) for path in files):
+            for name in (*WEIGHTS, "update_suite"):
+                _remove(work / name)  # first: these files say that they have to go
+        for path in sorted(work.rglob("*.parquet")):
+            _filter(home, path, wanted)
+        for path in sorted(work.glob("check/*.jsonl")):
+            _filter_lines(home, path, wanted)
+    for path in sorted(home.updates.glob("arrived/*/dropped.jsonl")):
+        _filter_lines(home, path, wanted)
+    for path in sorted(home.replay.glob("*.parquet")):
+        _filter(home, path, wanted)
+
+
+def forget_batches(home: Home, digests: Iterable[str], wanted: Wanted) -> None:
+    """The batches as they arrived, and whatever is named by them.
+
+    Each is gone at once under its name. Leftovers of killed work go too: opening a scratch
+    folder clears them away.
+    """
+    with scratch_folder(home) as work:
+        for digest in digests:
+            name = digest.removeprefix("sha256:")
+            for other in ("releases", "trusted", "cache/signals"):
+                _remove(home.root / other / name)
+            place = home.batch(digest)
+            if _holds(home, place / batches.RECORDS, wanted):
+                place.rename(work / name)
+                sync_folder(place.parent)
+
+
+def forget_answers(home: Home, adapters: Iterable[str]) -> None:
+    """Cached numbers of affected models, and of questions made from rows of users."""
+    gone = set(adapters)
+    for path in sorted((home.cache / "evals").glob("*.json.gz")):
+        try:
+            key = json.loads(gzip.decompress(path.read_bytes()))["entry"]["key"]
+            keep = key["model"] not in gone and not key["items"][0].startswith("update-")
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
+            keep = False  # damaged: it counts as none anyway
+        if not keep:
+            path.unlink()
+
+
+def forget_results(home: Home) -> None:
+    """What Prefect kept of earlier runs: no run reads it again."""
+    _remove(Path(os.environ.get("PREFECT_HOME", home.root / "prefect")) / "storage")
+
+
+def _holds(home: Home, path: Path, wanted: Wanted) -> bool:
+    if not path.exists():
+        return False
+    rows = pq.read_table(path, columns=["id", "user"])
+    return bool(pc.any(named_rows(home, rows, wanted)).as_py())
+
+
+def _filter(home: Home, path: Path, wanted: Wanted) -> None:
+    names = pq.read_schema(path).names
+    by = [name for name in ("id", "user") if name in names]
+    if "id" in by:
+        named = named_rows(home, pq.read_table(path, columns=by), wanted)
+        if pc.any(named).as_py():
+            _write(pq.read_table(path).filter(pc.invert(named)), path)
+
+
+def _filter_lines(home: Home, path: Path, wanted: Wanted) -> None:
+    """Lines of an id without an author: they are the author's if a row of a batch says so."""
+    marker, kept, gone = Marker(home), bytearray(), False
+    for line in path.read_bytes().splitlines(keepends=True):
+        if wanted.names(marker, orjson.loads(line)["id"], None):
+            gone = True
+        else:
+            kept += line
+    if gone:
+        durable.replace(path, bytes(kept))
+
+
+def _write(rows: pa.Table, target: Path) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd")
+    mode = target.stat().st_mode & 0o777
+    durable.replace(target, sink.getvalue().to_pybytes())
+    target.chmod(mode)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+        sync_folder(folder.parent)

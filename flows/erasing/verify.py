@@ -1,0 +1,139 @@
+"""Whether an erasure did what it says: by the lineage, and by looking into every file.
+
+What serves is clean by construction: the lineage of each champion, back to the base, has no
+erased mark. That the text is gone is searched: every file below the home, as it lies there and
+decompressed, for the pieces of texts, ids and pseudonyms that were gathered before.
+
+Not looked into: weights (numbers), keys, and what encrypted files say, apart from the
+quarantine, which is read by ids. Free blocks of the disk are the disk's matter.
+"""
+
+import gzip
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tidegate.flows.checking import quarantine
+from tidegate.flows.erasing import texts
+from tidegate.flows.erasing.plan import Weights
+from tidegate.flows.erasing.state import Searched, State, Verified
+from tidegate.flows.erasing.weights import still_there
+from tidegate.flows.home import Home
+from tidegate.flows.intake.scratch import scratch_folder
+from tidegate.flows.registry import Registry
+from tidegate.flows.tracing import index
+from tidegate.flows.tracing.steps import ancestry, read_steps
+from tidegate.flows.tracing.wanted import Wanted, named_rows
+from tidegate.flows.tracking import asking
+from tidegate.gates.types import Progress, Report
+
+WEIGHTS = ".safetensors"
+
+
+def verify(
+    home: Home, registry: Registry, state: State, wanted: Wanted, progress: Report
+) -> Verified:
+    """Look at lineage, weights and files.
+
+    Files are searched while there is something left to look for; later, what the search found
+    stands. Raises UsageError if there never was a search.
+    """
+    seen = state.verified
+    if seen is None or texts.place(home, state.request).exists():
+        searched = search(home, registry, state, wanted, progress)
+    else:
+        searched = seen.searched
+    gone = not any(left_of(home, registry, one) for one in state.plan.weights)
+    return Verified(
+        lineage_clean=lineage_is_clean(home, registry, wanted, state),
+        weights_gone=gone,
+        searched=searched,
+    )
+
+
+def left_of(home: Home, registry: Registry, one: Weights) -> bool:
+    """Whether a copy of an affected adapter is still there."""
+    local = any((home.updates / one.update_id).rglob(f"*{WEIGHTS}"))
+    cached = home.cache / "adapters" / one.adapter.removeprefix("sha256:")
+    return local or cached.exists() or still_there(registry, one)
+
+
+def lineage_is_clean(home: Home, registry: Registry, wanted: Wanted, state: State) -> bool:
+    """Whether no champion of the home has an erased mark in its lineage."""
+    steps = read_steps(home)
+    records, authors = (
+        pa.array(sorted(marks), pa.string()) for marks in (wanted.records, wanted.authors)
+    )
+    affected = {(one.model, one.version) for one in state.plan.weights}
+    for model in {model for model, _ in steps}:
+        champion = registry.aliases(model).get("champion", "")
+        for step in ancestry(steps, model, champion):
+            rows = index.read(home, step.update_id, step.batch).marked(records, authors)
+            fates = set(rows["fate"].to_pylist())
+            if (model, step.version) in affected or fates & set(index.IN_THE_WEIGHTS):
+                return False
+    return True
+
+
+def search(
+    home: Home, registry: Registry, state: State, wanted: Wanted, progress: Report
+) -> Searched:
+    """Every file of the home, and MLflow's artifacts of affected updates where they are elsewhere."""
+    looked_for = texts.load(home, state.request)
+    forms = looked_for.forms()
+    found, files = set[str](), 0
+    mine = texts.place(home, state.request)
+    with scratch_folder(home) as work:
+        places: Mapping[str, Path] = {"": home.root, "mlflow:": work}
+        if not home.mlflow_artifacts.exists():
+            for one in state.plan.weights:
+                run_id = registry.find(one.model, one.version).run_id
+                with asking(f"fetch the artifacts of run {run_id}"):
+                    registry.client.download_artifacts(run_id, "", str(work))
+        for prefix, root in places.items():
+            for path in sorted(root.rglob("*")):
+                inside = prefix == "" and path.is_relative_to(home.root / "work")
+                if not path.is_file() or path == mine or inside:
+                    continue
+                files += 1
+                progress(Progress("search", files, None, "files"))
+                if path.suffix != WEIGHTS and holds_any(path, forms):
+                    found.add(prefix + str(path.relative_to(root)))
+    for digest in quarantine.batches(home):
+        for table in quarantine.read(home, digest, columns=["id", "user"]):
+            if any(named_rows(home, table, wanted).to_pylist()):
+                found.add(str(quarantine.place(home, digest).relative_to(home.root)))
+    return Searched(
+        files=files,
+        pieces=len(looked_for.pieces),
+        shared=looked_for.shared,
+        found=tuple(sorted(found)),
+    )
+
+
+def holds_any(path: Path, forms: Sequence[bytes]) -> bool:
+    """Whether a file holds one of these, as it is or decompressed (Parquet, gzip, zip)."""
+    return any(form in data for data in _contents(path.read_bytes()) for form in forms)
+
+
+def _contents(data: bytes) -> Iterator[bytes]:
+    yield data
+    try:
+        if data.startswith(b"PAR1"):
+            with pq.ParquetFile(pa.BufferReader(data)) as file:
+                for rows in file.iter_batches(batch_size=4096):
+                    yield json.dumps(rows.to_pylist(), default=str).encode()
+        elif data.startswith(b"\x1f\x8b"):
+            yield from _contents(gzip.decompress(data))
+        elif data.startswith(b"PK\x03\x04"):
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                for name in archive.namelist():
+                    yield from _contents(archive.read(name))
+    except (pa.ArrowException, OSError, EOFError, zlib.error, zipfile.BadZipFile):
+        return  # it begins like one and is none: it was looked at as it lies there
