@@ -162,7 +162,12 @@ def _build(
     ]
     plain = build.benign  # the plants ask for benign text too: theirs stays real
     asked = iter([chats])
-    build.benign = lambda where, rng: next(asked, None) or plain(where, rng)
+
+    def benign(where: Path, rng: random.Random) -> Any:
+        unchanged = plain(where, rng)  # drawn always, so that a seed's plants stay the same
+        return next(asked, unchanged)
+
+    build.benign = benign
     try:
         build.build(material, made, drop.rows, drop.seed, plants, max(300, drop.rows // 4))
     finally:
