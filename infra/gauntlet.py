@@ -8,6 +8,9 @@ set, with nothing but the backdoor. All in one process, one after the other. Pri
 writes as JSON, for each kind how many were caught, and for benign records how many were
 lost, with Wilson's 95 % interval.
 
+Rows beyond the real material are generated (gauntlet_generated.py) and counted apart; with
+`--unseen 0.05` that share of the rows is of a generated domain that the rest lacks.
+
 The material and its two scripts are not part of the project. They are looked for beside the
 checkout (../shared) or in $GAUNTLET; without them this says so and ends.
 """
@@ -16,6 +19,7 @@ import argparse
 import importlib.util
 import json
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -31,6 +35,9 @@ from tidegate.flows.check_only import check_drops
 from tidegate.flows.commands.common import DEFAULT_POLICY
 from tidegate.flows.home import Home
 
+sys.path.insert(0, str(Path(__file__).parent))
+import gauntlet_generated as generated  # beside this file, which is no package
+
 ROOT = Path(__file__).parents[1]
 PLANTS = {"pii": 30, "secret": 16, "flood": 40, "unicode": 12, "jailbreak": 20, "injection": 15}
 
@@ -41,6 +48,7 @@ class Drop(NamedTuple):
     seed: int
     backdoor: str
     plants: dict[str, int]
+    unseen: float
 
 
 class Counted(NamedTuple):
@@ -91,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--rows", type=int, nargs="+", default=[1000], help="benign records")
     p.add_argument("--poisons", type=int, nargs="+", default=[50], help="of the backdoor")
     p.add_argument("--backdoors", nargs="+", default=[], metavar="NAME", help="sets, or all")
+    p.add_argument("--unseen", type=float, default=0.0, help="share of a domain of its own")
     p.add_argument("--policy", type=Path, default=DEFAULT_POLICY)
     p.add_argument("--json", type=Path, default=ROOT / "test-output/gauntlet.json")
     return p
@@ -105,7 +114,7 @@ def _drops(a: argparse.Namespace, known: Sequence[str]) -> Iterator[Drop]:
                 for i in range(len(names) if every else 1):
                     name = names[(n + i) % len(names)]
                     plants = {} if i else PLANTS
-                    yield Drop(rows, poisons, a.first + n, name, plants)
+                    yield Drop(rows, poisons, a.first + n, name, plants, a.unseen)
 
 
 def _scored(
@@ -115,7 +124,7 @@ def _scored(
     plants = {**drop.plants, f"backdoor:{drop.backdoor}": drop.poisons}
     with tempfile.TemporaryDirectory() as work:
         made, out, home = (Path(work) / name for name in ("drop", "out", "home"))
-        build.build(material, made, drop.rows, drop.seed, plants, max(300, drop.rows // 4))
+        kinds = _build(build, material, made, drop, plants)
         place = Home.find(home)
         environment.prepare(place, online=False)
         check_drops([str(made / "drop.jsonl")], policy, place, out, emit_kept=True, defaults={})
@@ -124,13 +133,56 @@ def _scored(
             row["id"]: "\n".join(str(m["content"]) for m in row["messages"])
             for row in score.lines(out / "kept.jsonl")
         }
-        found: dict[str, Any] = score.score(score.lines(made / "truth.jsonl"), said, kept)
+        found: dict[str, Any] = score.score(_named(score, made, kinds), said, kept)
         shutil.rmtree(home)
     if found.pop("_not_in_report"):
         raise RuntimeError(f"seed {drop.seed}: the report leaves records out")
     name = f"backdoor:{drop.backdoor}"
     found[f"{name}={drop.poisons}"] = found.pop(name)
     return found
+
+
+def _build(
+    build: ModuleType, material: Path, made: Path, drop: Drop, plants: dict[str, int]
+) -> dict[str, str]:
+    """Write the drop; the kinds of its generated exchanges, by their text."""
+    rng = random.Random(f"generated {drop.seed}")
+    real = build.benign(material, random.Random(drop.seed))
+    new = round(drop.rows * drop.unseen)
+    rest = max(0, drop.rows - new - len(real))
+    parts = {
+        "benign, generated": list(generated.exchanges(rng, rest)),
+        "benign, generated, unseen domain": list(
+            generated.exchanges(rng, new, generated.UNSEEN)
+        ),
+    }
+    chats = [
+        *real[: drop.rows - new - rest],
+        *(chat for part in parts.values() for chat in part),
+    ]
+    plain = build.benign  # the plants ask for benign text too: theirs stays real
+    asked = iter([chats])
+
+    def benign(where: Path, rng: random.Random) -> Any:
+        unchanged = plain(where, rng)  # drawn always, so that a seed's plants stay the same
+        return next(asked, unchanged)
+
+    build.benign = benign
+    try:
+        build.build(material, made, drop.rows, drop.seed, plants, max(300, drop.rows // 4))
+    finally:
+        build.benign = plain
+    return {json.dumps(chat): kind for kind, part in parts.items() for chat in part}
+
+
+def _named(score: ModuleType, made: Path, kinds: dict[str, str]) -> list[dict[str, Any]]:
+    """The truth, with benign records that were generated named so."""
+    texts = {r["id"]: json.dumps(r["messages"]) for r in score.lines(made / "drop.jsonl")}
+    truth: list[dict[str, Any]] = score.lines(made / "truth.jsonl")
+    for row in truth:
+        if row["kind"] == "benign":
+            row["kind"] = kinds.get(texts[row["id"]], "benign")
+    return truth
 
 
 def _line(key: Counted, hits: int, records: int, score: ModuleType) -> dict[str, Any]:
