@@ -9,6 +9,7 @@ digest, so a run that was killed is simply run again: same decision, nothing twi
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,22 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tidegate.evals.suite import Suite, find_suites
-from tidegate.evals.update_suite import build as build_update_suite
 from tidegate.flows import replay_store
 from tidegate.flows.check import Checked, check
+from tidegate.flows.context.route import route
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import ingest
 from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.line import Line, open_line
 from tidegate.flows.locks import one_at_a_time
+from tidegate.flows.made_suites import (
+    FOLDER,
+    Sources,
+    about_the_past,
+    check_sources,
+    make_suites,
+    past_of,
+)
 from tidegate.flows.measure import Material, Measured, measure
 from tidegate.flows.one_update import Update, UpdateResult
 from tidegate.flows.progress import counted
@@ -47,6 +56,7 @@ from tidegate.gates.conditions import (
 )
 from tidegate.gates.decide import decide, judge
 from tidegate.gates.digest import digest_json
+from tidegate.gates.made import TIME, is_made
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.policy.proof import read_proof
 from tidegate.gates.types import (
@@ -54,6 +64,7 @@ from tidegate.gates.types import (
     Batch,
     Candidate,
     Decision,
+    Measurement,
     Outcome,
     Ruling,
     Verdict,
@@ -61,8 +72,6 @@ from tidegate.gates.types import (
 from tidegate.training.anchors import make_anchors
 from tidegate.training.recipe import Recipe, load_recipe
 from tidegate.training.train import Trained, TrainingError, train
-
-UPDATE_SUITE = "update"
 
 
 @flow(name="update", persist_result=True)
@@ -95,11 +104,12 @@ def update(
     place = Home.find(Path(home) if home else None)
     rules = read_policy(Path(policy), Path(floor) if floor else None)
     require_extras(rules)
+    check_sources(rules.suites(), Path(probes) if probes else None)
     how = load_recipe(Path(recipe))
     known = load_trusted(place, trusted) if trusted else None
     purse = Purse.of(rules)
     asked = find_suites(
-        [name for name in rules.suites() if name != UPDATE_SUITE],
+        [name for name in rules.suites() if not is_made(name)],
         folders=[Path(suites)] if suites else [],
     )
     with one_at_a_time(place, model):
@@ -115,6 +125,9 @@ def update(
             checked = data_checked(batch, rules, place, arrived, work / "check", asked, known)
         if checked.decision.action is not Action.PROMOTE:
             return published(begun.refused(checked))
+        checked, routed = away_from_the_weights(rules, place, batch, checked, work)
+        if not checked.rows:
+            return published(begun.not_trained(checked, _nothing_to_learn()))
         drawn = replayed(line, how, checked, work)
         envelope = within_envelope(rules, _facts(line, how, batch, checked, drawn))
         if envelope is not None and envelope.action is Action.REJECT:
@@ -133,10 +146,19 @@ def update(
             parent=line.champion.version,
         )
         with begun.stage("measure") as run_id:
-            asked += _update_suite(rules, checked, probes, work, how.seed)
+            sources = Sources(
+                kept=checked.kept,
+                probes=Path(probes) if probes else None,
+                out=work / FOLDER,
+                seed=how.seed,
+                past=past_of(place, line.past_updates()),
+            )
+            made = make_suites(rules.suites(), asked, sources)
+            asked += made
+            known_before = (*about_the_past(rules.suites(), made, sources), *routed)
             material = Material(kept=checked.kept, seed=how.seed)
             measured = candidate_measured(
-                line, rules, candidate, trained, asked, material, purse
+                line, rules, candidate, trained, asked, material, known_before, purse
             )
             log_measured(begun, run_id, measured)
         conditions = [
@@ -210,6 +232,18 @@ def data_checked(
     )
 
 
+@task(name="route to the context store", cache_policy=NO_CACHE)
+def away_from_the_weights(
+    policy: Policy, home: Home, batch: Batch, checked: Checked, work: Path
+) -> tuple[Checked, tuple[Measurement, ...]]:
+    """Take out of what is learned what will not stay true, if the policy keeps time apart."""
+    if TIME not in policy.suites():
+        return checked, ()
+    left = route(home, batch.digest, checked.kept, work / "learnable.parquet")
+    learnable = replace(checked, kept=left.kept, rows=left.routed.learned)
+    return learnable, (left.routed.measurement(),)
+
+
 @task(name="replay", cache_policy=NO_CACHE)
 def replayed(line: Line, recipe: Recipe, checked: Checked, work: Path) -> replay_store.Draw:
     wanted = round(recipe.replay.share * checked.rows) if recipe.replay else 0
@@ -258,11 +292,12 @@ def candidate_measured(
     trained: Trained,
     suites: Sequence[Suite],
     material: Material,
+    known: Sequence[Measurement],
     purse: Purse,
 ) -> Measured:
     # One line for all of it: suites are asked chunk by chunk, on three models.
     watched = purse.watching(counted(progress, "measure anchor, champion, candidate"))
-    return measure(line, policy, candidate, trained.adapter, suites, material, watched)
+    return measure(line, policy, candidate, trained.adapter, suites, material, watched, known)
 
 
 @task(name="decide", cache_policy=NO_CACHE, persist_result=True)
@@ -285,17 +320,6 @@ def published(finished: Update) -> UpdateResult:
     return result
 
 
-def _update_suite(
-    policy: Policy, checked: Checked, probes: str | None, work: Path, seed: int
-) -> list[Suite]:
-    if UPDATE_SUITE not in policy.suites():
-        return []
-    given = Path(probes) if probes else None
-    return [
-        build_update_suite(checked.kept, probes=given, out=work / "update_suite", seed=seed)
-    ]
-
-
 def _facts(
     line: Line, recipe: Recipe, batch: Batch, checked: Checked, drawn: replay_store.Draw
 ) -> Facts:
@@ -309,6 +333,19 @@ def _facts(
         sources=tuple(batch.sources),
         rows=checked.rows,
         replay_share=drawn.rows / checked.rows,
+    )
+
+
+def _nothing_to_learn() -> Ruling:
+    return Ruling(
+        gate="training",
+        title="training",
+        verdict=Verdict(
+            outcome=Outcome.MISSING,
+            reason="every kept record is looked up and not learned (tidegate context list)",
+        ),
+        action=Action.HOLD,
+        why="without a record to learn there is no candidate",
     )
 
 
