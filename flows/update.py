@@ -26,7 +26,7 @@ from tidegate.flows.ingest import ingest
 from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.line import Line, open_line
 from tidegate.flows.locks import one_at_a_time
-from tidegate.flows.measure import Measured, measure
+from tidegate.flows.measure import Material, Measured, measure
 from tidegate.flows.one_update import Update, UpdateResult
 from tidegate.flows.progress import counted
 from tidegate.flows.progress import report as progress
@@ -134,7 +134,10 @@ def update(
         )
         with begun.stage("measure") as run_id:
             asked += _update_suite(rules, checked, probes, work, how.seed)
-            measured = candidate_measured(line, rules, candidate, trained, asked, purse)
+            material = Material(kept=checked.kept, seed=how.seed)
+            measured = candidate_measured(
+                line, rules, candidate, trained, asked, material, purse
+            )
             log_measured(begun, run_id, measured)
         conditions = [
             envelope,
@@ -254,11 +257,12 @@ def candidate_measured(
     candidate: Candidate,
     trained: Trained,
     suites: Sequence[Suite],
+    material: Material,
     purse: Purse,
 ) -> Measured:
     # One line for all of it: suites are asked chunk by chunk, on three models.
     watched = purse.watching(counted(progress, "measure anchor, champion, candidate"))
-    return measure(line, policy, candidate, trained.adapter, suites, watched)
+    return measure(line, policy, candidate, trained.adapter, suites, material, watched)
 
 
 @task(name="decide", cache_policy=NO_CACHE, persist_result=True)
