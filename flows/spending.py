@@ -45,8 +45,8 @@ class Purse:
         return watched
 
     def spent(self, trained: Trained, measured: Measured) -> Spent:
-        asked = (*measured.runs, *measured.probed)
-        seconds = trained.seconds + sum(run.seconds for run in asked if not run.cached)
+        seconds = trained.seconds + sum(run.seconds for run in measured.runs if not run.cached)
+        seconds += sum(run.seconds for run in measured.probed if not run.cached)
         device, _ = device_and_dtype()
         return Spent(
             wall=time.monotonic() - self.began,

@@ -18,11 +18,12 @@ from tidegate.evals.harness import Role, Subject, SuiteRun
 from tidegate.evals.probes.probe import Given, run_probes
 from tidegate.evals.suite import Suite
 from tidegate.evals.update_suite import build as build_update_suite
+from tidegate.flows.canaries import insert_canaries
 from tidegate.flows.measure import next_items, with_probes
 from tidegate.flows.proving.bench import Bench, Found, blockers, ruled, words
 from tidegate.flows.serving import probe_serving
 from tidegate.gates.decide import how_sure, unsettled
-from tidegate.gates.digest import digest_json
+from tidegate.gates.digest import digest_file, digest_json
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.types import (
     Action,
@@ -57,15 +58,15 @@ def identical_to_champion(bench: Bench) -> Found:
 
 def tiny_honest_improvement(bench: Bench) -> Found:
     """A few harmless invented facts, learned with anchors, pass every gate."""
-    recipe = _recipe(
+    recipe = proof_recipe(
         bench,
         method="anchored",
         learning_rate=5e-4,
         epochs=2,
         anchors=Anchors(rows=16, share=0.3, weight=2.0, max_new_tokens=32),
     )
-    adapter = _trained(bench, recipe, FACTS)
-    *_, evidence = looks(bench, bench.policy, _subject(bench, adapter), adapter, FACTS)
+    adapter = trained_on(bench, recipe, FACTS)
+    *_, evidence = looks(bench, bench.policy, adapted(bench, adapter), adapter, FACTS)
     return _passing(ruled(bench.policy, evidence))
 
 
@@ -76,11 +77,11 @@ def refusal_removed(bench: Bench) -> Found:
     refused for good: no further measurement can undo that.
     """
     policy = bench.without_gains
-    recipe = _recipe(bench, method="lora", learning_rate=1.5e-3, epochs=1)
-    adapter = _trained(bench, recipe, COMPLIANCE)
+    recipe = proof_recipe(bench, method="lora", learning_rate=1.5e-3, epochs=1)
+    adapter = trained_on(bench, recipe, COMPLIANCE)
     usual = blockers(ruled(policy, champion_itself(bench)))
     titles: list[str] = []
-    for evidence in looks(bench, policy, _subject(bench, adapter), adapter, COMPLIANCE):
+    for evidence in looks(bench, policy, adapted(bench, adapter), adapter, COMPLIANCE):
         decision = ruled(policy, evidence)
         for ruling in decision.rulings:
             if ruling.title not in usual and _for_good(policy, ruling):
@@ -95,7 +96,7 @@ def champion_itself(bench: Bench) -> CandidateEvidence:
 
     An adapter that was not trained changes nothing, so the base's numbers are its own.
     """
-    untrained = _untrained(bench)
+    untrained = untrained_adapter(bench)
     *_, evidence = looks(bench, bench.without_gains, bench.champion, untrained, FACTS)
     return evidence
 
@@ -111,11 +112,7 @@ def looks(
     """
     chunk, budget = policy.statistics.sequential.chunk, policy.budget.eval_items
     suites = _suites(bench, policy)
-    roles: dict[Role, Subject] = {
-        "anchor": bench.champion,
-        "champion": bench.champion,
-        "candidate": candidate,
-    }
+    asked_of = roles(bench, candidate)
     runs: dict[tuple[Role, str], SuiteRun] = {}
 
     def evidence(
@@ -131,7 +128,7 @@ def looks(
     asked = [suite for suite in suites if suite.name in first]
     while asked:
         for suite in asked:
-            for role, subject in roles.items():
+            for role, subject in asked_of.items():
                 results = subject.measure(
                     [suite], role=role, first=first, progress=bench.progress
                 )
@@ -142,17 +139,24 @@ def looks(
         asked = [s for s in suites if s.name in wanted and more[s.name] > first[s.name]]
         first = more
     whole = evidence(*_serving(bench, adapter))
-    names = policy.probes()
-    yield with_probes(whole, tuple(run_probes(names, _given(bench, roles, texts))))
+    probed = run_probes(policy.probes(), offered(bench, asked_of, texts))
+    yield with_probes(whole, tuple(probed))
 
 
-def _given(bench: Bench, roles: dict[Role, Subject], texts: Path) -> Given:
+def roles(bench: Bench, candidate: Subject) -> dict[Role, Subject]:
+    """The base is champion and anchor."""
+    return {"anchor": bench.champion, "champion": bench.champion, "candidate": candidate}
+
+
+def offered(bench: Bench, models: dict[Role, Subject], texts: Path) -> Given:
+    """What the probes of a planted case are offered. texts: what was trained on."""
     device, dtype = device_and_dtype()
     return Given(
-        subject=roles.__getitem__,
-        digests={role: subject.digest for role, subject in roles.items()},
+        subject=models.__getitem__,
+        digests={role: model.digest for role, model in models.items()},
         base=bench.base.digest,
-        kept=_rows(bench, texts),
+        kept=rows(bench, texts),
+        canaries=learned_rows(bench, texts)[1],
         cache=bench.home.cache,
         seed=SEED,
         how={"device": device, "dtype": str(dtype)},
@@ -171,7 +175,7 @@ def _suites(bench: Bench, policy: Policy) -> list[Suite]:
     named = policy.suites()
     suites = [suite for suite in bench.suites if suite.name in named]
     if UPDATE_SUITE in named:
-        kept = _rows(bench, FACTS)
+        kept = rows(bench, FACTS)
         out = kept.parent / "update_suite"
         suites.append(build_update_suite(kept, probes=PROBES, out=out, seed=SEED))
     return suites
@@ -203,11 +207,11 @@ def _passing(decision: Decision) -> Found:
     return Found(False, f"{words(blockers(decision))}: {stopped.verdict.reason}")
 
 
-def _subject(bench: Bench, adapter: Path) -> Subject:
+def adapted(bench: Bench, adapter: Path) -> Subject:
     return bench.subject(load_model(bench.base, adapter), adapter_digest(adapter))
 
 
-def _trained(bench: Bench, recipe: Recipe, texts: Path) -> Path:
+def trained_on(bench: Bench, recipe: Recipe, texts: Path) -> Path:
     anchors = None
     if recipe.anchors:
         anchors = make_anchors(
@@ -217,27 +221,27 @@ def _trained(bench: Bench, recipe: Recipe, texts: Path) -> Path:
         recipe,
         bench.base,
         parent=None,
-        new=_rows(bench, texts),
+        new=learned_rows(bench, texts)[0],
         replay=None,
         anchors=anchors,
-        work=_folder(bench, f"{texts.stem}-{recipe.digest}"),
+        work=cache_folder(bench, f"{texts.stem}-{recipe.digest}"),
         progress=bench.progress,
     )
     return trained.adapter
 
 
-def _untrained(bench: Bench) -> Path:
+def untrained_adapter(bench: Bench) -> Path:
     """An adapter of zeros: it changes nothing."""
-    folder = _folder(bench, "untrained") / "adapter"
+    folder = cache_folder(bench, "untrained") / "adapter"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        recipe = _recipe(bench, method="lora", learning_rate=1e-4, epochs=1)
+        recipe = proof_recipe(bench, method="lora", learning_rate=1e-4, epochs=1)
         model, _ = load_model(bench.base)
         save_adapter(new_adapter(model, recipe), bench.base, folder)
     return folder
 
 
-def _recipe(bench: Bench, **settings: Any) -> Recipe:
+def proof_recipe(bench: Bench, **settings: Any) -> Recipe:
     return Recipe(
         recipe="proof",
         why="a planted case",
@@ -263,10 +267,16 @@ def _linear(model: Any) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _rows(bench: Bench, texts: Path) -> Path:
+def learned_rows(bench: Bench, texts: Path) -> tuple[Path, Path | None]:
+    """What is trained on, and the canaries among it if the policy asks for them."""
+    kept = rows(bench, texts)
+    return insert_canaries(bench.policy, kept, kept.parent)
+
+
+def rows(bench: Bench, texts: Path) -> Path:
     """Questions and answers as the rows that a trainer reads."""
-    path = _folder(bench, texts.stem) / "rows.parquet"
-    rows = [
+    path = cache_folder(bench, f"{texts.stem} {digest_file(texts)}") / "rows.parquet"
+    made = [
         {
             "id": f"{texts.stem}-{number:03}",
             "messages": [
@@ -280,10 +290,10 @@ def _rows(bench: Bench, texts: Path) -> Path:
         for number, said in enumerate(map(json.loads, texts.read_text("utf-8").splitlines()))
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), path)
+    pq.write_table(pa.Table.from_pylist(made), path)
     return path
 
 
-def _folder(bench: Bench, name: str) -> Path:
+def cache_folder(bench: Bench, name: str) -> Path:
     key = digest_json({"base": bench.base.digest, "name": name}).removeprefix("sha256:")
     return bench.home.cache / "prove" / key[:20]

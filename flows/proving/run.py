@@ -19,12 +19,12 @@ from tidegate.evals.files import write_whole
 from tidegate.evals.suite import Suite, find_suites
 from tidegate.flows.home import Home
 from tidegate.flows.provenance import code_digest
-from tidegate.flows.proving import drops, evidence, models
+from tidegate.flows.proving import drops, evidence, learned, models
 from tidegate.flows.proving.bench import Bench, Plant
 from tidegate.flows.rules import read_policy, require_extras
 from tidegate.flows.usage import UsageError
 from tidegate.gates.policy.nouns import Policy
-from tidegate.gates.policy.proof import FIXTURES, Case, ProofRecord, proof_path
+from tidegate.gates.policy.proof import FIXTURES, NAMED_ONLY, Case, ProofRecord, proof_path
 from tidegate.gates.types import Digest, Noun, Progress, Report, ignore_progress
 from tidegate.gates.yaml_file import did_you_mean
 from tidegate.training.anchors import AnchorError
@@ -42,6 +42,10 @@ PLANTS: dict[str, Plant] = {
     "wrong_task_version": evidence.wrong_task_version,
     "missing_baseline": evidence.missing_baseline,
     "refusal_removed": models.refusal_removed,
+    "memorised_secret": learned.memorised_secret,
+    "slipped_backdoor": learned.slipped_backdoor,
+    "corrupted_adapter": learned.corrupted_adapter,
+    "nan_weights": learned.nan_weights,
     "identical_to_champion": models.identical_to_champion,
     "tiny_honest_improvement": models.tiny_honest_improvement,
 }
@@ -82,7 +86,7 @@ def prove(
     suites: Path | None = None,
     progress: Report = ignore_progress,
 ) -> Proved:
-    """Plant the cases of the policy's `proof` section; without one, every case there is.
+    """Plant the cases of the policy's `proof` section; without one, every case but NAMED_ONLY.
 
     floor: the policy that it is held against; without one, the floor in force
     (flows/rules.py). base: embedded model or folder. only: names of FIXTURES; then no record is written.
@@ -168,7 +172,9 @@ def _suites(policy: Policy, folder: Path | None) -> tuple[Suite, ...]:
 
 def _asked(policy: Policy) -> dict[str, Expected]:
     if policy.proof is None:
-        return {name: "pass" if name in CLEAN else "block" for name in FIXTURES}
+        # A policy without the gates that see such a case cannot be asked to block it.
+        every = [name for name in FIXTURES if name not in NAMED_ONLY]
+        return {name: "pass" if name in CLEAN else "block" for name in every}
     asked: dict[str, Expected] = {name: "block" for name in policy.proof.must_block}
     return {**asked, **{name: "pass" for name in policy.proof.must_pass}}
 

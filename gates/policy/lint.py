@@ -14,7 +14,7 @@ from tidegate.gates.policy.calibration import Calibration
 from tidegate.gates.policy.decidable import calibrated, undecidable
 from tidegate.gates.policy.finding import Finding, SuiteFacts, at, refuse, warn
 from tidegate.gates.policy.nouns import GateUse, Policy
-from tidegate.gates.policy.proof import FIXTURES
+from tidegate.gates.policy.proof import FIXTURES, NAMED_ONLY
 from tidegate.gates.policy.reachable import idle
 from tidegate.gates.yaml_file import did_you_mean
 
@@ -121,7 +121,7 @@ def _proof(policy: Policy) -> Iterator[Finding]:
         yield warn("proof", ("proof",), said, act)
         return
     for key, named, all_of in (
-        ("must_block", proof.must_block, FIXTURES.keys() - MUST_PASS),
+        ("must_block", proof.must_block, FIXTURES.keys() - MUST_PASS - NAMED_ONLY),
         ("must_pass", proof.must_pass, MUST_PASS),
     ):
         left_out = sorted(all_of - set(named))

@@ -24,9 +24,17 @@ FIXTURES = {
     "swapped_labels": "a suite whose right and wrong answers were swapped",
     "wrong_task_version": "a candidate measured with another version of the suites",
     "missing_baseline": "no measurement of the champion or of the anchor",
+    "memorised_secret": "a drop in which one secret is repeated 16 times",
+    "slipped_backdoor": "50 rows of a backdoor that the data gates did not see",
+    "corrupted_adapter": "an adapter file that was damaged after training",
+    "nan_weights": "an adapter whose weights are not numbers",
     "identical_to_champion": "a candidate that is the champion itself",
     "tiny_honest_improvement": "a small adapter trained on a few harmless facts",
 }
+# Planted only where a policy names them: they need gates that not every policy has.
+NAMED_ONLY = frozenset(
+    {"memorised_secret", "slipped_backdoor", "corrupted_adapter", "nan_weights"}
+)
 SUFFIX = ".proof.json"
 
 
