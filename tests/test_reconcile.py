@@ -26,7 +26,7 @@ from tests.reconciling import (
     world,
 )
 from tests.tiny import tiny_base
-from tests.waiver_world import NOW, World
+from tests.waiver_world import BASE, NOW, World
 from tidegate.flows.cli import app
 from tidegate.flows.errors import BROKEN_ERRORS
 from tidegate.flows.home import Home
@@ -43,7 +43,7 @@ from tidegate.flows.reconciling.show import findings_page
 from tidegate.flows.registry import RegistryError
 from tidegate.flows.rollback import rollback
 from tidegate.flows.usage import UsageError
-from tidegate.gates.audit import BrokenLedger
+from tidegate.gates.audit import BrokenLedger, statement
 from tidegate.gates.types import Candidate
 from tidegate.training.adapter import adapter_digest
 
@@ -81,6 +81,33 @@ def test_a_version_of_nobody_and_a_model_of_another_home(world: World) -> None:
     assert (finding.kind, finding.model) == (Kind.UNKNOWN_VERSION, "not-ours")
     with pytest.raises(UsageError, match="neither ledger nor registry"):
         compare(world.home, "nobody")
+
+
+def test_weights_that_an_erasure_deletes_are_not_missed(world: World) -> None:
+    adapter = stored(world, "4", "adapter_config.json").parent
+
+    def act(name: str, model: str, versions: list[object]) -> None:
+        about = {"decision_id": name, "versions": versions}
+        world.ledger.append(
+            statement(
+                act=name, model=model, subjects={"plan": BASE}, about=about, decided_at=NOW
+            )
+        )
+
+    act("forget", "", [{"model": "m", "version": "4"}])
+    assert found(world) == []
+    shutil.copytree(adapter, world.home.root / "copy")
+    shutil.rmtree(adapter)
+    (finding,) = compare(world.home, "m").findings
+    assert finding.kind is Kind.UNFINISHED and "same command" in finding.do
+    act("erase", "m", ["4"])
+    assert found(world) == []
+    shutil.copytree(world.home.root / "copy", adapter)
+    assert found(world) == [(Kind.NOT_ERASED, "4")]
+    shutil.rmtree(adapter)
+    alias("champion", "4")(world)
+    (finding,) = compare(world.home, "m").findings
+    assert finding.kind is MOVED and "weights were erased" in finding.what
 
 
 def test_what_cannot_be_asked_is_never_well(world: World, tmp_path: Path) -> None:

@@ -121,6 +121,13 @@ def test_an_erased_version_may_not_serve() -> None:
     assert "rollback" in found.do and "--repair" not in found.do
 
 
+def test_an_erasure_that_was_begun_names_versions_of_every_line() -> None:
+    named = [{"model": "m", "version": "3"}, {"model": "n", "version": "2"}]
+    must = expected([BLESS, TWO, THREE, said("forget", model="", versions=named)], "m")
+    assert [v for v, one in must.versions.items() if one.erasing] == ["3"]
+    assert not any(one.erased for one in must.versions.values())
+
+
 def test_after_an_erasure_previous_need_not_point_anywhere() -> None:
     must = expected([BLESS, TWO, THREE, said("erase", versions=["2"])], "m")
     for previous in ({}, {"previous": "1"}):

@@ -32,6 +32,7 @@ class Said:
     subjects: Mapping[str, str]
     earlier: tuple[str, ...] = ()  # statements that this one takes the place of
     erased: bool = False  # its weights were deleted on purpose
+    erasing: bool = False  # an erasure that affects it was begun; it deletes before it says so
 
     @property
     def may_serve(self) -> bool:
@@ -96,7 +97,7 @@ def expected(written: Iterable[tuple[str, Statement]], model: str) -> Expected:
         predicate = record["predicate"]
         act = _ACTS.get(predicate["act"])
         ours = predicate["model"] == model or (
-            act is _erased and not predicate["model"]  # of every line
+            act in (_erased, _forgetting) and not predicate["model"]  # of every line
         )
         if act is None or not ours:
             continue
@@ -151,6 +152,7 @@ def _decided(line: Expected, digest: str, record: Statement, about: Any) -> Expe
         subjects={name: subject(record, name) or "" for name in _names(record)},
         earlier=(*replaced.earlier, replaced.statement) if replaced else (),
         erased=replaced is not None and replaced.erased,
+        erasing=replaced is not None and replaced.erasing,
     )
     line = replace(line, versions={**line.versions, version: said})
     if action is not Action.PROMOTE or line.now.champion == version:
@@ -182,6 +184,15 @@ def _erased(line: Expected, digest: str, record: Statement, about: Any) -> Expec
     return replace(line, versions=versions)
 
 
+def _forgetting(line: Expected, digest: str, record: Statement, about: Any) -> Expected:
+    named = {str(one["version"]) for one in about["versions"] if one["model"] == line.model}
+    versions = {
+        number: replace(said, erasing=said.erasing or number in named)
+        for number, said in line.versions.items()
+    }
+    return replace(line, versions=versions)
+
+
 def _names(record: Statement) -> list[str]:
     return [said["name"] for said in record["subject"]]
 
@@ -190,5 +201,6 @@ _ACTS: Mapping[str, Callable[[Expected, str, Statement, Any], Expected]] = {
     "bless": _blessed,
     "decide": _decided,
     "rollback": _rolled_back,
+    "forget": _forgetting,
     "erase": _erased,
 }

@@ -37,6 +37,8 @@ def file_findings(
         folder = fetched(registry, run_id, Path(work))
         if said.erased:
             wrong = list(_not_erased(folder, said)) if folder else []
+        elif said.erasing and (folder is None or not (folder / "adapter").exists()):
+            wrong = [(Kind.UNFINISHED, "an erasure deleted its weights, and was not finished")]
         elif folder is None:
             wrong = [
                 (Kind.ARTIFACT_MISSING, f"nothing can be fetched from {FETCHED}/ of its run")
@@ -146,7 +148,7 @@ def _not_erased(folder: Path, said: Said) -> Iterator[Wrong]:
 
 
 def _do(kind: Kind, model: str) -> str:
-    if kind is Kind.NOT_ERASED:
+    if kind in (Kind.NOT_ERASED, Kind.UNFINISHED):
         return "run the same command again; it finishes what was begun"
     return (
         "serve nothing from it; restore the files from a backup, or serve another version: "

@@ -88,7 +88,9 @@ def repair(
             if not aliases and not tags and kept is None:
                 return None
             for target in {must.now.champion, must.previous, must.now.anchor} - {None}:
-                wrong = [f for f in findings if f.version == target and f.kind in UNSOUND]
+                deleting = must.holds(target) and must.versions[str(target)].erasing
+                unsound = UNSOUND | ({Kind.UNFINISHED} if deleting else set())
+                wrong = [f for f in findings if f.version == target and f.kind in unsound]
                 if wrong or not must.holds(target):
                     why = wrong[0].what if wrong else "it may not serve"
                     raise Unreconciled(
