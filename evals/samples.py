@@ -108,24 +108,30 @@ def measurement(
     """The mean over items, its two-sided 95 % interval by Student's t, and the values."""
     items = tuple(sample.item for sample in samples)
     values = tuple(sample.metrics[metric] for sample in samples)
-    n = len(values)
-    mean = math.fsum(values) / n
-    half: float | None = None
-    if n > 1:
-        spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-        half = float(stats.t.ppf(0.975, n - 1)) * spread / math.sqrt(n)
+    mean, low, high = mean_interval(values)
     return Measurement(
         name=f"{suite.name}.{metric}@{role}",
         value=mean,
-        low=None if half is None else mean - half,
-        high=None if half is None else mean + half,
-        n=n,
+        low=low,
+        high=high,
+        n=len(values),
         items=items,
         values=values,
         slices=suite.labels(items),
         settings=settings,
         planned=suite.n,
     )
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """The mean and its two-sided 95 % interval by Student's t; a single value has none."""
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n < 2:
+        return mean, None, None
+    spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    half = float(stats.t.ppf(0.975, n - 1)) * spread / math.sqrt(n)
+    return mean, mean - half, mean + half
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:

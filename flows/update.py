@@ -29,7 +29,7 @@ from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.intake.stored import stored_batch
 from tidegate.flows.line import Line, open_line
 from tidegate.flows.locks import one_at_a_time
-from tidegate.flows.measure import Measured, measure
+from tidegate.flows.measure import Material, Measured, measure
 from tidegate.flows.one_update import Update, UpdateResult
 from tidegate.flows.progress import counted
 from tidegate.flows.progress import report as progress
@@ -156,8 +156,9 @@ def update(
         )
         with begun.stage("measure") as run_id:
             asked += _update_suite(rules, checked, probes, work, how.seed)
+            material = Material(kept=checked.kept, seed=how.seed)
             scaled = candidate_measured(
-                line, rules, how, candidate, trained, asked, work, purse
+                line, rules, how, candidate, trained, asked, material, work, purse
             )
             log_measured(begun, run_id, scaled.measured)
         conditions = [
@@ -282,6 +283,7 @@ def candidate_measured(
     candidate: Candidate,
     trained: Trained,
     suites: Sequence[Suite],
+    material: Material,
     work: Path,
     purse: Purse,
 ) -> Scaled:
@@ -295,7 +297,7 @@ def candidate_measured(
         line.champion.adapter,
         work / "scaled",
         lambda rules, subject, made: measure(
-            line, rules, subject, made.adapter, suites, watched
+            line, rules, subject, made.adapter, suites, material, watched
         ),
     )
 

@@ -64,21 +64,31 @@ def paired(evidence: Evidence, suite: str, metric: str, than: str) -> Changes:
     Raises MissingEvidence or BrokenEvidence when a measurement is not there, and
     NotComparable when the two cannot be paired.
     """
-    ours = evidence[f"{suite}.{metric}@candidate"]
-    theirs = evidence[f"{suite}.{metric}@{than}"]
-    _refuse_unequal(ours, theirs)
-    before = dict(zip(theirs.items, theirs.values, strict=True))
+    ours, before = matched(evidence, f"{suite}.{metric}", than)
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     return Changes(
         than=than,
         items=ours.items,
         values=tuple(
-            sign * (value - before[item])
-            for item, value in zip(ours.items, ours.values, strict=True)
+            sign * (value - earlier) for value, earlier in zip(ours.values, before, strict=True)
         ),
         planned=len(ours.items) if ours.planned is None else ours.planned,
         binary=metric in BINARY,
     )
+
+
+def matched(
+    evidence: Evidence, what: str, than: str = "champion"
+) -> tuple[Measurement, tuple[float, ...]]:
+    """The candidate's measurement, and the baseline's values of the same items in its order.
+
+    Raises MissingEvidence or BrokenEvidence when a measurement is not there, and
+    NotComparable when the two were not measured alike.
+    """
+    ours, theirs = evidence[f"{what}@candidate"], evidence[f"{what}@{than}"]
+    _refuse_unequal(ours, theirs)
+    before = dict(zip(theirs.items, theirs.values, strict=True))
+    return ours, tuple(before[item] for item in ours.items)
 
 
 def _refuse_unequal(ours: Measurement, theirs: Measurement) -> None:

@@ -44,6 +44,10 @@ class Params(Noun):
         parts = [said.get(name, cls.model_fields[name].default) for name in cls.identity]
         return f"{gate}({'.'.join(map(str, parts))})" if parts else gate
 
+    def probes(self) -> tuple[str, ...]:
+        """The probes (evals/probes) whose measurements the gate reads, as it is set."""
+        return ()
+
 
 class RowParams(Params):
     """Settings of every data gate that names single records."""

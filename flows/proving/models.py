@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from torch import nn
 
 from tidegate.evals.harness import Role, Subject, SuiteRun
+from tidegate.evals.probes.probe import Given, run_probes
 from tidegate.evals.suite import Suite
 from tidegate.evals.update_suite import build as build_update_suite
-from tidegate.flows.measure import next_items
+from tidegate.flows.measure import next_items, with_probes
 from tidegate.flows.proving.bench import Bench, Found, blockers, ruled, words
 from tidegate.flows.serving import probe_serving
 from tidegate.gates.decide import how_sure, unsettled
@@ -34,7 +35,7 @@ from tidegate.gates.types import (
 )
 from tidegate.training.adapter import adapter_digest, new_adapter, save_adapter
 from tidegate.training.anchors import make_anchors
-from tidegate.training.base import load_model
+from tidegate.training.base import device_and_dtype, load_model
 from tidegate.training.recipe import Anchors, Recipe
 from tidegate.training.train import train
 
@@ -64,7 +65,7 @@ def tiny_honest_improvement(bench: Bench) -> Found:
         anchors=Anchors(rows=16, share=0.3, weight=2.0, max_new_tokens=32),
     )
     adapter = _trained(bench, recipe, FACTS)
-    *_, evidence = looks(bench, bench.policy, _subject(bench, adapter), adapter)
+    *_, evidence = looks(bench, bench.policy, _subject(bench, adapter), adapter, FACTS)
     return _passing(ruled(bench.policy, evidence))
 
 
@@ -79,7 +80,7 @@ def refusal_removed(bench: Bench) -> Found:
     adapter = _trained(bench, recipe, COMPLIANCE)
     usual = blockers(ruled(policy, champion_itself(bench)))
     titles: list[str] = []
-    for evidence in looks(bench, policy, _subject(bench, adapter), adapter):
+    for evidence in looks(bench, policy, _subject(bench, adapter), adapter, COMPLIANCE):
         decision = ruled(policy, evidence)
         for ruling in decision.rulings:
             if ruling.title not in usual and _for_good(policy, ruling):
@@ -94,17 +95,19 @@ def champion_itself(bench: Bench) -> CandidateEvidence:
 
     An adapter that was not trained changes nothing, so the base's numbers are its own.
     """
-    *_, evidence = looks(bench, bench.without_gains, bench.champion, _untrained(bench))
+    untrained = _untrained(bench)
+    *_, evidence = looks(bench, bench.without_gains, bench.champion, untrained, FACTS)
     return evidence
 
 
 def looks(
-    bench: Bench, policy: Policy, candidate: Subject, adapter: Path
+    bench: Bench, policy: Policy, candidate: Subject, adapter: Path, texts: Path
 ) -> Iterator[CandidateEvidence]:
     """The evidence as it grows, suite by suite; the last one is what an update would have.
 
     As an update measures (flows/measure.py): where the policy escalates, chunk by chunk and
-    only what could still settle a gate. The base is champion and anchor.
+    only what could still settle a gate, then the probes. The base is champion and anchor.
+    texts: what the candidate was trained on, for the probes.
     """
     chunk, budget = policy.statistics.sequential.chunk, policy.budget.eval_items
     suites = _suites(bench, policy)
@@ -138,7 +141,23 @@ def looks(
         more = next_items(first, [s for s in suites if s.name in wanted], chunk, budget)
         asked = [s for s in suites if s.name in wanted and more[s.name] > first[s.name]]
         first = more
-    yield evidence(*_serving(bench, adapter))
+    whole = evidence(*_serving(bench, adapter))
+    names = policy.probes()
+    yield with_probes(whole, tuple(run_probes(names, _given(bench, roles, texts))))
+
+
+def _given(bench: Bench, roles: dict[Role, Subject], texts: Path) -> Given:
+    device, dtype = device_and_dtype()
+    return Given(
+        subject=roles.__getitem__,
+        digests={role: subject.digest for role, subject in roles.items()},
+        base=bench.base.digest,
+        kept=_rows(bench, texts),
+        cache=bench.home.cache,
+        seed=SEED,
+        how={"device": device, "dtype": str(dtype)},
+        progress=bench.progress,
+    )
 
 
 def _serving(bench: Bench, adapter: Path) -> tuple[tuple[Measurement, ...], tuple[Broken, ...]]:
