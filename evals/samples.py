@@ -21,6 +21,7 @@ the items that happened to work is another measurement.
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,12 @@ def write_samples(path: Path, samples: Iterable[Sample]) -> None:
     """One JSON line an item, gzipped; equal samples make equal bytes."""
     lines = "".join(json.dumps(sample.model_dump(mode="json")) + "\n" for sample in samples)
     write_whole(path, gzip.compress(lines.encode(), mtime=0))
+
+
+def read_written(path: Path) -> tuple[Sample, ...]:
+    """What write_samples wrote. Raises Unusable for a file that is damaged or not there."""
+    try:
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+        return tuple(Sample.model_validate_json(line) for line in lines)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise Unusable(f"{path}: no samples can be read ({type(error).__name__})") from None

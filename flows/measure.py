@@ -92,9 +92,11 @@ def measure(
     suites: Sequence[Suite],
     material: Material,
     progress: Report,
+    known: Sequence[Measurement] = (),
 ) -> Measured:
     """Ask anchor, champion and candidate until the policy's gates are settled.
 
+    known: what was measured before, about earlier updates; it joins the evidence.
     Also probes that the candidate serves. Suites that the budget has no room for are Broken.
     Raises BaseError if a model cannot be loaded.
     """
@@ -116,7 +118,8 @@ def measure(
                 runs[role, run.suite] = _after(runs[role, run.suite], run)
         if served is None:
             subject = models["candidate"]
-            served = probe_serving(line.base, adapter, subject.model, subject.tokenizer)
+            good, bad = probe_serving(line.base, adapter, subject.model, subject.tokenizer)
+            served = (*good, *known), bad
         evidence = _evidence(candidate, runs, served, _spent(first, suites))
         names = unsettled(policy, evidence)
         open_suites = [suite for suite in suites if suite.name in names]

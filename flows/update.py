@@ -9,6 +9,7 @@ digest, so a run that was killed is simply run again: same decision, nothing twi
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tidegate.evals.suite import Suite, find_suites
-from tidegate.evals.update_suite import build as build_update_suite
 from tidegate.flows import replay_store
 from tidegate.flows.asked import recorded_rules, remember
 from tidegate.flows.check import Checked, check
+from tidegate.flows.context.route import route
 from tidegate.flows.deployments.parameters import ModelLine
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import ingest
@@ -29,6 +30,14 @@ from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.intake.stored import stored_batch
 from tidegate.flows.line import Line, open_line
 from tidegate.flows.locks import one_at_a_time
+from tidegate.flows.made_suites import (
+    FOLDER,
+    Sources,
+    about_the_past,
+    check_sources,
+    make_suites,
+    past_of,
+)
 from tidegate.flows.measure import Material, Measured, measure
 from tidegate.flows.one_update import Update, UpdateResult
 from tidegate.flows.progress import counted
@@ -52,6 +61,7 @@ from tidegate.gates.conditions import (
 )
 from tidegate.gates.decide import decide, judge
 from tidegate.gates.digest import digest_json
+from tidegate.gates.made import TIME, is_made
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.policy.proof import read_proof
 from tidegate.gates.types import (
@@ -59,6 +69,7 @@ from tidegate.gates.types import (
     Batch,
     Candidate,
     Decision,
+    Measurement,
     Outcome,
     Ruling,
     Verdict,
@@ -67,8 +78,6 @@ from tidegate.training.anchors import make_anchors
 from tidegate.training.recipe import Recipe, load_recipe
 from tidegate.training.train import train
 from tidegate.training.trained import Trained, TrainingError
-
-UPDATE_SUITE = "update"
 
 
 @flow(name="update", persist_result=True)
@@ -115,10 +124,11 @@ def update(
         rules = read_policy(Path(policy), Path(floor) if floor else None)
         how = load_recipe(Path(recipe))
     require_extras(rules)
+    check_sources(rules.suites(), Path(probes) if probes else None)
     known = load_trusted(place, trusted) if trusted else None
     purse = Purse.of(rules)
     asked = find_suites(
-        [name for name in rules.suites() if name != UPDATE_SUITE],
+        [name for name in rules.suites() if not is_made(name)],
         folders=[Path(suites)] if suites else [],
     )
     with one_at_a_time(place, model):
@@ -136,6 +146,9 @@ def update(
         index.write(place, begun.id, batch.digest)
         if checked.decision.action is not Action.PROMOTE:
             return published(begun.refused(checked))
+        checked, routed = away_from_the_weights(rules, place, batch, checked, work)
+        if not checked.rows:
+            return published(begun.not_trained(checked, _nothing_to_learn()))
         drawn = replayed(line, how, checked, work)
         index.write(place, begun.id, batch.digest)  # before a replayed row is learned
         envelope = within_envelope(rules, _facts(line, how, batch, checked, drawn))
@@ -155,10 +168,19 @@ def update(
             parent=line.champion.version,
         )
         with begun.stage("measure") as run_id:
-            asked += _update_suite(rules, checked, probes, work, how.seed)
+            sources = Sources(
+                kept=checked.kept,
+                probes=Path(probes) if probes else None,
+                out=work / FOLDER,
+                seed=how.seed,
+                past=past_of(place, line.past_updates()),
+            )
+            made = make_suites(rules.suites(), asked, sources)
+            asked += made
+            known_before = (*about_the_past(rules.suites(), made, sources), *routed)
             material = Material(kept=checked.kept, seed=how.seed)
             scaled = candidate_measured(
-                line, rules, how, candidate, trained, asked, material, work, purse
+                line, rules, how, candidate, trained, asked, material, known_before, work, purse
             )
             log_measured(begun, run_id, scaled.measured)
         conditions = [
@@ -235,6 +257,18 @@ def data_checked(
     )
 
 
+@task(name="route to the context store", cache_policy=NO_CACHE)
+def away_from_the_weights(
+    policy: Policy, home: Home, batch: Batch, checked: Checked, work: Path
+) -> tuple[Checked, tuple[Measurement, ...]]:
+    """Take out of what is learned what will not stay true, if the policy keeps time apart."""
+    if TIME not in policy.suites():
+        return checked, ()
+    left = route(home, batch.digest, checked.kept, work / "learnable.parquet")
+    learnable = replace(checked, kept=left.kept, rows=left.routed.learned)
+    return learnable, (left.routed.measurement(),)
+
+
 @task(name="replay", cache_policy=NO_CACHE)
 def replayed(line: Line, recipe: Recipe, checked: Checked, work: Path) -> replay_store.Draw:
     wanted = round(recipe.replay.share * checked.rows) if recipe.replay else 0
@@ -284,6 +318,7 @@ def candidate_measured(
     trained: Trained,
     suites: Sequence[Suite],
     material: Material,
+    known: Sequence[Measurement],
     work: Path,
     purse: Purse,
 ) -> Scaled:
@@ -297,7 +332,7 @@ def candidate_measured(
         line.champion.adapter,
         work / "scaled",
         lambda rules, subject, made: measure(
-            line, rules, subject, made.adapter, suites, material, watched
+            line, rules, subject, made.adapter, suites, material, watched, known
         ),
     )
 
@@ -322,17 +357,6 @@ def published(finished: Update) -> UpdateResult:
     return result
 
 
-def _update_suite(
-    policy: Policy, checked: Checked, probes: str | None, work: Path, seed: int
-) -> list[Suite]:
-    if UPDATE_SUITE not in policy.suites():
-        return []
-    given = Path(probes) if probes else None
-    return [
-        build_update_suite(checked.kept, probes=given, out=work / "update_suite", seed=seed)
-    ]
-
-
 def _facts(
     line: Line, recipe: Recipe, batch: Batch, checked: Checked, drawn: replay_store.Draw
 ) -> Facts:
@@ -346,6 +370,19 @@ def _facts(
         sources=tuple(batch.sources),
         rows=checked.rows,
         replay_share=drawn.rows / checked.rows,
+    )
+
+
+def _nothing_to_learn() -> Ruling:
+    return Ruling(
+        gate="training",
+        title="training",
+        verdict=Verdict(
+            outcome=Outcome.MISSING,
+            reason="every kept record is looked up and not learned (tidegate context list)",
+        ),
+        action=Action.HOLD,
+        why="without a record to learn there is no candidate",
     )
 
 

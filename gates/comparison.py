@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tidegate.gates.gate import Comparing, How
+from tidegate.gates.gate import How, Tested
 from tidegate.gates.statistics.estimate import Estimate, NotComparable
 from tidegate.gates.statistics.paired import heavy_tails, paired_bca, paired_t, paired_wider
 from tidegate.gates.statistics.proportions import exact_binomial, tango
@@ -136,6 +136,22 @@ def compare(changes: Changes, limit: float, how: How) -> Compared:
     )
 
 
+def not_yet(changes: Changes, than: str, limit: float) -> Compared:
+    """A comparison that waits for the whole suite: what is not there yet could be the bad part."""
+    return Compared(
+        than=than,
+        mean=sum(changes.values) / len(changes.values),
+        low=None,
+        high=None,
+        limit=limit,
+        n=len(changes.values),
+        planned=changes.planned,
+        p_pass=1.0,
+        p_block=1.0,
+        method="not yet compared",
+    )
+
+
 def _tests(changes: Changes, limit: float, how: How) -> list[tuple[Estimate, float]]:
     """Each estimate, with its share of the error rates."""
     tests: list[tuple[Estimate, float]] = []
@@ -160,7 +176,7 @@ def _tails(changes: Changes) -> str:
     return ", heavy tails" if heavy else ""
 
 
-def verdict(compared: Sequence[Compared], p: Comparing, what: str) -> Verdict:
+def verdict(compared: Sequence[Compared], p: Tested, what: str) -> Verdict:
     """PASS if every comparison passes at its bad end; INCONCLUSIVE otherwise."""
     if not compared:
         return Verdict(outcome=Outcome.MISSING, reason=f"{what}: nothing was compared")
@@ -182,8 +198,9 @@ def _sentence(c: Compared, what: str, passes: bool) -> str:
     """One comparison in words, with the bounds that count."""
     items = f"{c.n} items" if c.n >= c.planned else f"{c.n} of {c.planned} items"
     best = "" if passes else f", at best {_bound(c.high)}"
+    asked = c.than if c.than.startswith("on ") else f"against {_the(c.than)}"
     return (
-        f"against {_the(c.than)} {what} {c.mean:+.3f}, at worst {_bound(c.low)}{best} "
+        f"{asked} {what} {c.mean:+.3f}, at worst {_bound(c.low)}{best} "
         f"({items}; must stay above {c.limit:+.3f})"
     )
 
