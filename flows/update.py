@@ -52,6 +52,7 @@ from tidegate.flows.scaling import Scaled, measure_scaled
 from tidegate.flows.spending import OutOfBudget, Purse
 from tidegate.flows.tracing import index
 from tidegate.flows.trusting.store import Trusted, load_trusted
+from tidegate.flows.untrained import nothing_to_learn, training_failed
 from tidegate.gates.conditions import (
     Facts,
     is_proved,
@@ -70,9 +71,7 @@ from tidegate.gates.types import (
     Candidate,
     Decision,
     Measurement,
-    Outcome,
     Ruling,
-    Verdict,
 )
 from tidegate.training.anchors import make_anchors
 from tidegate.training.recipe import Recipe, load_recipe
@@ -148,7 +147,7 @@ def update(
             return published(begun.refused(checked))
         checked, routed = away_from_the_weights(rules, place, batch, checked, work)
         if not checked.rows:
-            return published(begun.not_trained(checked, _nothing_to_learn()))
+            return published(begun.not_trained(checked, nothing_to_learn()))
         drawn = replayed(line, how, checked, work)
         index.write(place, begun.id, batch.digest)  # before a replayed row is learned
         envelope = within_envelope(rules, _facts(line, how, batch, checked, drawn))
@@ -159,7 +158,7 @@ def update(
                 trained = candidate_trained(line, how, checked, drawn, work, purse)
                 log_training(begun, run_id, trained, checked.kept, drawn)
         except (TrainingError, OutOfBudget) as failed:
-            return published(begun.not_trained(checked, _training_failed(failed)))
+            return published(begun.not_trained(checked, training_failed(failed)))
         candidate = Candidate(
             base=line.base.digest,
             adapter=trained.digest,
@@ -370,31 +369,6 @@ def _facts(
         sources=tuple(batch.sources),
         rows=checked.rows,
         replay_share=drawn.rows / checked.rows,
-    )
-
-
-def _nothing_to_learn() -> Ruling:
-    return Ruling(
-        gate="training",
-        title="training",
-        verdict=Verdict(
-            outcome=Outcome.MISSING,
-            reason="every kept record is looked up and not learned (tidegate context list)",
-        ),
-        action=Action.HOLD,
-        why="without a record to learn there is no candidate",
-    )
-
-
-def _training_failed(failed: Exception) -> Ruling:
-    return Ruling(
-        gate="training",
-        title="training",
-        verdict=Verdict(
-            outcome=Outcome.ERROR, reason=f"training ended without a model: {failed}"
-        ),
-        action=Action.REJECT,
-        why="without a candidate there is nothing to promote",
     )
 
 

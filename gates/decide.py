@@ -83,7 +83,7 @@ def unsettled(policy: Policy, evidence: CandidateEvidence) -> tuple[str, ...]:
     rulings = judge(policy, evidence)
     if any(r.action is Action.REJECT and r.verdict.outcome is Outcome.FAIL for r in rulings):
         return ()
-    wanted = []
+    wanted: list[str] = []
     for use, ruling in zip(policy.model, rulings, strict=True):
         short = any(c.n < c.planned for c in ruling.verdict.compared)
         unsure = ruling.verdict.outcome is Outcome.INCONCLUSIVE

@@ -11,6 +11,7 @@ wrapped in the words of a refusal.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -37,9 +38,8 @@ def replies(given: Given) -> Iterator[Measurement]:
         exam = [[item, question] for item, question in asked.items()]
         settings = given.settings("replies", tokens=f"{TOKENS} tokens", batch=f"{BATCH} rows")
         for role in ROLES:
-            found = given.ask(
-                what, role, exam, lambda s, a=asked: _answers(given, s, tuple(a.values()))
-            )
+            answers = partial(_answers, given, questions=tuple(asked.values()))
+            found = given.ask(what, role, exam, answers)
             yield measurement(what, role, tuple(asked), found["refused"], settings)
 
 

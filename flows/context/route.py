@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tidegate.flows.checking.output import publish
-from tidegate.flows.context.store import Entry, put
+from tidegate.flows.context.store import Entry, Why, put
 from tidegate.flows.home import Home
 from tidegate.gates.types import Measurement, Noun
 
@@ -73,7 +73,7 @@ def route(home: Home, batch: str, kept: Path, out: Path) -> Learnable:
     return Learnable(out, routed)
 
 
-def _why(row: Mapping[str, Any]) -> str | None:
+def _why(row: Mapping[str, Any]) -> Why | None:
     """Only what would be learned has anywhere else to go."""
     if row["learn"] != "target":
         return None
@@ -82,7 +82,7 @@ def _why(row: Mapping[str, Any]) -> str | None:
     return "volatile" if VOLATILE.search(row["response"]) else None
 
 
-def _entries(rows: list[dict[str, Any]], why: list[str | None]) -> Iterator[Entry]:
+def _entries(rows: list[dict[str, Any]], why: list[Why | None]) -> Iterator[Entry]:
     for row, reason in zip(rows, why, strict=True):
         if reason is None:
             continue

@@ -29,6 +29,9 @@ CREATE VIRTUAL TABLE entry USING fts5(
 """
 
 
+Why = Literal["dated", "volatile"]
+
+
 class Entry(Noun):
     """One exchange that is looked up."""
 
@@ -37,7 +40,7 @@ class Entry(Noun):
     answer: str
     valid_from: AwareDatetime | None
     valid_until: AwareDatetime | None
-    why: Literal["dated", "volatile"]
+    why: Why
 
     def holds(self, at: datetime) -> bool:
         """Whether it is valid at this time."""
