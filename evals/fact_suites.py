@@ -49,7 +49,7 @@ def build(name: str, probes: Path, *, out: Path) -> Suite:
         name,
         version=VERSION,
         metrics=("margin", "acc"),
-        about={"private": True, "source": "probes"},
+        about={"private": True, "asks": "probes by kind"},
     )
     write_whole(out / f"{name}.yaml", task.encode())
     return load_suite(out / f"{name}.yaml")

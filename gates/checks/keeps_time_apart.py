@@ -49,7 +49,7 @@ class Apart(Tested):
 
 @gate()
 def keeps_time_apart(p: Apart, evidence: CandidateEvidence) -> Verdict:
-    """New values are known, and old ones with their date, and what did not change."""
+    """New values are right, and old ones with their date, and what did not change."""
     try:
         right, before = matched(evidence, f"{TIME}.acc")
         kinds = right.slices.get("slice")

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from tidegate.gates.comparison import Changes, compare, not_yet, paired, verdict
 from tidegate.gates.gate import Tested, gate
-from tidegate.gates.made import PAST
+from tidegate.gates.made import PAST, UPDATE
 from tidegate.gates.statistics.estimate import MIN_PAIRS, NotComparable
 from tidegate.gates.tighter import LOWER
 from tidegate.gates.types import (
@@ -48,7 +48,7 @@ class Forgetting(Tested):
     )
 
     def suites(self) -> tuple[str, ...]:
-        return (PAST,)
+        return (UPDATE, PAST)  # this update's own, so that later ones can ask it again
 
     def comparisons(self) -> int:
         return 3
