@@ -47,7 +47,10 @@ class Line:
         return self._tags("gov.update_id")
 
     def _tags(self, name: str) -> tuple[str, ...]:
-        """What the champion and the versions that it continues from say, newest first."""
+        """What the champion and the versions that it continues from say, newest first.
+
+        Of versions that learned from a batch: the base was blessed and learned nothing.
+        """
         versions = {v.version: v for v in self.registry.versions(self.name)}
         found: list[str] = []
         at: str | None = self.champion.version
@@ -58,7 +61,7 @@ class Line:
                     "restore it in MLflow"
                 )
             tags = versions[at].tags
-            if name in tags:
+            if "gov.batch_digest" in tags:
                 found.append(tags[name])
             at = tags.get("gov.parent")
         return tuple(found)
