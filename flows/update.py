@@ -7,12 +7,10 @@ refusal is as well documented as a promotion. Every stage finds its own earlier 
 digest, so a run that was killed is simply run again: same decision, nothing twice.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -42,12 +40,12 @@ from tidegate.flows.measure import Material, Measured, measure
 from tidegate.flows.one_update import Update, UpdateResult
 from tidegate.flows.progress import counted
 from tidegate.flows.progress import report as progress
-from tidegate.flows.provenance import code_digest, login_name
+from tidegate.flows.provenance import login_name
 from tidegate.flows.publish import publish
-from tidegate.flows.quarantining.releases import in_force
 from tidegate.flows.reviewing.page import rulings_page
 from tidegate.flows.reviewing.present import log_measured, log_training
 from tidegate.flows.rules import DEFAULT_POLICY, DEFAULT_RECIPE, read_policy, require_extras
+from tidegate.flows.same_update import decided_before, short_hex, update_id
 from tidegate.flows.scaling import Scaled, measure_scaled
 from tidegate.flows.spending import OutOfBudget, Purse
 from tidegate.flows.tracing import index
@@ -61,7 +59,6 @@ from tidegate.gates.conditions import (
     within_envelope,
 )
 from tidegate.gates.decide import decide, judge
-from tidegate.gates.digest import digest_json
 from tidegate.gates.made import TIME, is_made
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.policy.proof import read_proof
@@ -132,9 +129,11 @@ def update(
     )
     with one_at_a_time(place, model):
         line = opened(model, how.base, place, tracking_uri)
-        arrived = place.updates / "arrived" / _hex({"drops": sorted(drops), "model": model})
+        arrived = (
+            place.updates / "arrived" / short_hex({"drops": sorted(drops), "model": model})
+        )
         batch = ingested(drops, place, arrived, defaults or {})
-        work = place.updates / _update_id(line, batch, rules, how, asked, probes, known)
+        work = place.updates / update_id(line, batch, rules, how, asked, probes, known)
         earlier = decided_before(line, batch, work)
         if earlier is not None:
             return earlier
@@ -212,25 +211,6 @@ def ingested(drops: Sequence[str], home: Home, out: Path, defaults: Mapping[str,
         defaults=defaults,
         progress=progress,
     )
-
-
-def decided_before(line: Line, batch: Batch, work: Path) -> UpdateResult | None:
-    """What the same update came to, or the one by which the champion learned this batch.
-
-    Learning a batch a second time would weigh its rows double without saying so.
-    """
-    learned = [
-        v.tags["gov.update_id"]
-        for v in line.registry.versions(line.name)
-        if v.tags.get("gov.batch_digest") == batch.digest and v.verdict == Action.PROMOTE
-    ]
-    in_lineage = learned if batch.digest in line.lineage() else []
-    for name in [work.name, *in_lineage]:
-        stored = line.home.updates / name / "result.json"
-        if stored.exists():
-            result = UpdateResult.model_validate_json(stored.read_bytes())
-            return result.model_copy(update={"repeated": True})
-    return None
 
 
 @task(name="data gates", cache_policy=NO_CACHE)
@@ -349,7 +329,7 @@ def published(finished: Update) -> UpdateResult:
     # Safe to repeat: the statement is written once, and the registry finds its own version.
     result = publish(finished, datetime.now(UTC), progress)
     create_markdown_artifact(
-        key=f"rulings-{_hex(result.model)}",
+        key=f"rulings-{short_hex(result.model)}",
         markdown=rulings_page(result.decision, f"{result.model} version {result.version}"),
         description=f"Decision about {result.update_id}",
     )
@@ -370,35 +350,3 @@ def _facts(
         rows=checked.rows,
         replay_share=drawn.rows / checked.rows,
     )
-
-
-def _update_id(
-    line: Line,
-    batch: Batch,
-    policy: Policy,
-    recipe: Recipe,
-    suites: Sequence[Suite],
-    probes: str | None,
-    trusted: Trusted | None,
-) -> str:
-    """The same question has the same id: what was decided once is found again."""
-    asked: dict[str, Any] = {
-        "model": line.name,
-        "champion": line.champion.version,
-        "parent": line.champion.candidate.digest,
-        "batch": batch.digest,
-        "policy": policy.digest,
-        "recipe": recipe.digest,
-        "suites": [suite.digest for suite in suites],
-        "probes": Path(probes).read_text(encoding="utf-8") if probes else None,
-        "trusted": trusted.calibration if trusted else None,
-        "code": code_digest(),
-    }
-    releases = in_force(line.home, batch.digest, policy, datetime.now(UTC))
-    if releases:  # records released since are another question
-        asked["releases"] = releases
-    return f"u-{_hex(asked)}"
-
-
-def _hex(value: Any) -> str:
-    return digest_json(json.loads(json.dumps(value)))[7:27]
