@@ -6,27 +6,28 @@ data gate; only where it is kept differs.
 Cannot see: answers that will be out of date and say so in no word listed here.
 """
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tidegate.flows.checking.output import publish
-from tidegate.flows.context.store import Entry, Why, put
+from tidegate.flows.context.store import Entry, put
 from tidegate.flows.home import Home
+from tidegate.flows.intake.batches import write_records
+from tidegate.gates.signals import compute
 from tidegate.gates.types import Measurement, Noun
 
 SHARE = "context.share@candidate"
 # Words by which an answer says that it holds for now only.
-VOLATILE = re.compile(
-    r"\b(today|tomorrow|tonight|yesterday|right now|at the moment|currently|as of now"
+VOLATILE = (
+    r"(?i)\b(today|tomorrow|tonight|yesterday|right now|at the moment|currently|as of now"
     r"|this (?:week|month|morning|afternoon|evening)|until further notice"
-    r"|exchange rate|stock price|share price|weather forecast)\b",
-    re.IGNORECASE,
+    r"|exchange rate|stock price|share price|weather forecast)\b"
 )
 
 
@@ -59,39 +60,40 @@ class Learnable:
 def route(home: Home, batch: str, kept: Path, out: Path) -> Learnable:
     """Put dated and volatile records of `kept` into the home's context store.
 
-    Writes the others to `out`. batch: digest. Run again, it writes the same.
+    Writes the others to `out`. batch: digest. Run again, it writes the same. Rows are
+    streamed; of those that are looked up, all texts are held at once.
     """
-    table = pq.read_table(kept)
-    rows = table.to_pylist()
-    why = [_why(row) for row in rows]
-    put(home, batch, list(_entries(rows, why)))
+    found: list[Entry] = []
     draft = out.with_name(f".{out.name}.draft")
     draft.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table.filter(pa.array([reason is None for reason in why])), draft)
+    write_records(draft, _learned(compute.chunks(kept), found))
+    put(home, batch, found)
     publish(draft, out)
-    routed = Routed(kept=len(rows), dated=why.count("dated"), volatile=why.count("volatile"))
+    why = [entry.why for entry in found]
+    rows = pq.read_metadata(kept).num_rows
+    routed = Routed(kept=rows, dated=why.count("dated"), volatile=why.count("volatile"))
     return Learnable(out, routed)
 
 
-def _why(row: Mapping[str, Any]) -> Why | None:
-    """Only what would be learned has anywhere else to go."""
-    if row["learn"] != "target":
-        return None
-    if row.get("valid_until") is not None:
-        return "dated"
-    return "volatile" if VOLATILE.search(row["response"]) else None
+def _learned(tables: Iterable[pa.Table], found: list[Entry]) -> Iterator[pa.Table]:
+    """What is left of each table; what is not left is added to `found`."""
+    for rows in tables:
+        # Only what would be learned has anywhere else to go.
+        target = pc.fill_null(pc.equal(rows["learn"], "target"), False)
+        ends = pc.is_valid(rows["valid_until"])
+        speaks_of_now = pc.match_substring_regex(rows["response"], VOLATILE)
+        away = pc.and_(target, pc.or_(ends, pc.fill_null(speaks_of_now, False)))
+        found.extend(map(_entry, rows.filter(away).to_pylist()))
+        yield rows.filter(pc.invert(away))
 
 
-def _entries(rows: list[dict[str, Any]], why: list[Why | None]) -> Iterator[Entry]:
-    for row, reason in zip(rows, why, strict=True):
-        if reason is None:
-            continue
-        asked = [m["content"] for m in row["messages"] if m["role"] == "user"]
-        yield Entry(
-            id=row["id"],
-            question=asked[-1] if asked else "",
-            answer=row["response"],
-            valid_from=row.get("valid_from"),
-            valid_until=row.get("valid_until"),
-            why=reason,
-        )
+def _entry(row: Mapping[str, Any]) -> Entry:
+    asked = [m["content"] for m in row["messages"] if m["role"] == "user"]
+    return Entry(
+        id=row["id"],
+        question=asked[-1] if asked else "",
+        answer=row["response"],
+        valid_from=row["valid_from"],
+        valid_until=row["valid_until"],
+        why="volatile" if row["valid_until"] is None else "dated",
+    )

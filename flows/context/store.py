@@ -67,7 +67,7 @@ def put(home: Home, batch: str, entries: Sequence[Entry]) -> None:
 
 def entries(home: Home) -> list[tuple[str, Entry]]:
     """Every entry with its batch. Raises UsageError for a file that was damaged."""
-    return [(path.stem, entry) for path in _files(home) for entry in _read(path)]
+    return [(path.stem, entry) for path in files(home) for entry in _read(path)]
 
 
 def query(home: Home, text: str, at: datetime, most: int = 5) -> list[Hit]:
@@ -80,7 +80,7 @@ def query(home: Home, text: str, at: datetime, most: int = 5) -> list[Hit]:
     if not words:
         raise UsageError("there is no word in the question; ask in words")
     asked = " OR ".join(f'"{word}"' for word in dict.fromkeys(words))
-    stored = {path.stem: _read(path) for path in _files(home)}
+    stored = {path.stem: _read(path) for path in files(home)}
     found: list[Hit] = []
     with closing(_index(home, stored)) as database:
         rows = database.execute(
@@ -101,7 +101,8 @@ def _folder(home: Home) -> Path:
     return home.root / "context"
 
 
-def _files(home: Home) -> list[Path]:
+def files(home: Home) -> list[Path]:
+    """One file a batch, named by its digest."""
     return sorted(_folder(home).glob("*.jsonl"))
 
 
@@ -118,7 +119,7 @@ def _read(path: Path) -> list[Entry]:
 
 def _index(home: Home, stored: dict[str, list[Entry]]) -> sqlite3.Connection:
     """The index over what is stored now, made again if it is of other files."""
-    now = digest_json({path.stem: digest_file(path) for path in _files(home)})
+    now = digest_json({path.stem: digest_file(path) for path in files(home)})
     path = home.cache / "context.db"
     path.parent.mkdir(parents=True, exist_ok=True)
     if _made_from(path) != now:
