@@ -7,14 +7,12 @@ An entry carries its own digest, so a damaged one counts as none. Asking for mor
 suite later only measures the chunks that are not here.
 """
 
-import gzip
 import json
-import zlib
 from pathlib import Path
 
 from pydantic import Field
 
-from tidegate.evals.files import write_whole
+from tidegate.evals.files import read_checked, write_checked
 from tidegate.evals.samples import Sample
 from tidegate.gates.digest import digest_json
 from tidegate.gates.types import Digest, Noun
@@ -47,15 +45,12 @@ class Cache:
     def get(self, key: Key) -> tuple[Sample, ...] | None:
         """The samples, or None if there are none or they are not what was written."""
         try:
-            stored = json.loads(gzip.decompress(self.entry(key).read_bytes()))
-            entry = Entry.model_validate_json(json.dumps(stored["entry"]))
-            whole = stored["digest"] == digest_json(stored["entry"]) and entry.key == key
-        except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError):
-            return None  # ValueError: not JSON, or JSON of another shape
+            entry = Entry.model_validate_json(json.dumps(read_checked(self.entry(key))))
+        except ValueError:
+            return None  # nothing there, or JSON of another shape
         complete = tuple(sample.item for sample in entry.samples) == key.items
-        return entry.samples if whole and complete else None
+        return entry.samples if entry.key == key and complete else None
 
     def put(self, key: Key, samples: tuple[Sample, ...]) -> None:
         body = Entry(key=key, samples=samples).model_dump(mode="json")
-        stored = json.dumps({"digest": digest_json(body), "entry": body}).encode()
-        write_whole(self.entry(key), gzip.compress(stored, mtime=0))
+        write_checked(self.entry(key), body)

@@ -21,6 +21,7 @@ the items that happened to work is another measurement.
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,18 +109,13 @@ def measurement(
     """The mean over items, its two-sided 95 % interval by Student's t, and the values."""
     items = tuple(sample.item for sample in samples)
     values = tuple(sample.metrics[metric] for sample in samples)
-    n = len(values)
-    mean = math.fsum(values) / n
-    half: float | None = None
-    if n > 1:
-        spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-        half = float(stats.t.ppf(0.975, n - 1)) * spread / math.sqrt(n)
+    mean, low, high = mean_interval(values)
     return Measurement(
         name=f"{suite.name}.{metric}@{role}",
         value=mean,
-        low=None if half is None else mean - half,
-        high=None if half is None else mean + half,
-        n=n,
+        low=low,
+        high=high,
+        n=len(values),
         items=items,
         values=values,
         slices=suite.labels(items),
@@ -128,7 +124,27 @@ def measurement(
     )
 
 
+def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """The mean and its two-sided 95 % interval by Student's t; a single value has none."""
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n < 2:
+        return mean, None, None
+    spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    half = float(stats.t.ppf(0.975, n - 1)) * spread / math.sqrt(n)
+    return mean, mean - half, mean + half
+
+
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
     """One JSON line an item, gzipped; equal samples make equal bytes."""
     lines = "".join(json.dumps(sample.model_dump(mode="json")) + "\n" for sample in samples)
     write_whole(path, gzip.compress(lines.encode(), mtime=0))
+
+
+def read_written(path: Path) -> tuple[Sample, ...]:
+    """What write_samples wrote. Raises Unusable for a file that is damaged or not there."""
+    try:
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+        return tuple(Sample.model_validate_json(line) for line in lines)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise Unusable(f"{path}: no samples can be read ({type(error).__name__})") from None

@@ -121,7 +121,11 @@ class Suite(Noun):
 
     def texts(self) -> tuple[str, ...]:
         """Every question, choice and passage: what a training batch must not contain."""
-        return tuple(text for item in _read_items(self) for text in item.texts())
+        return tuple(text for item in self.read() for text in item.texts())
+
+    def read(self) -> "Iterator[Choices | Text]":
+        """The items, in the order of the file."""
+        return _read_items(self)
 
 
 def find_suites(

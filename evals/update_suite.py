@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.parquet as pq
 from pydantic import Field
@@ -42,6 +42,9 @@ QUESTION_CHARACTERS = 2000
 CONTROL = re.compile(r"<\|[^|<>]{1,40}\|>|\[/?INST\]|<</?SYS>>|</?s>")  # chat markup
 
 
+Kind = Literal["recall", "now", "as_of", "invariant", "reversal", "hop", "alias", "negation"]
+
+
 class Probe(Noun):
     """A held-out question about what an update should teach."""
 
@@ -50,6 +53,8 @@ class Probe(Noun):
     question: str = Field(min_length=1)
     answer: str = Field(min_length=1)
     distractors: tuple[str, ...] = Field(min_length=1)
+    kind: Kind = Field(default="recall", description="see fact_suites.py")
+    context: str = Field(default="", description="the fact, for asking with it in view")
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def build(
         items = _reworded(rows, trained, seed, max_items)
         about: dict[str, Any] = {"source": "template rewordings, not human paraphrases"}
     else:
-        given = list(_probes(probes))
+        given = list(_of_the_batch(probes))
         fresh = [p for p in given if _name(p["question"]) not in trained]
         about = {"source": "probes", "dropped_as_trained": len(given) - len(fresh)}
         items = sorted(fresh, key=lambda p: pick(f"{seed}:{p['id']}"))[:max_items]
@@ -95,6 +100,14 @@ def build(
     )
     write_whole(out / "update.yaml", task.encode())
     return load_suite(out / "update.yaml")
+
+
+def learned_rows(kept: Path, seed: int) -> list[Row]:
+    """Up to POOL rows of a batch that are learned and can be asked about.
+
+    Raises SuiteError for a file that is not a batch.
+    """
+    return _rows(kept, seed)[1]
 
 
 def _line(item: dict[str, Any]) -> str:
@@ -186,7 +199,8 @@ def _distractors(row: Row, rows: Sequence[Row]) -> list[str]:
     return found
 
 
-def _probes(path: Path) -> Iterator[dict[str, Any]]:
+def read_probes(path: Path) -> Iterator[Probe]:
+    """The probes of a file, in its order. Raises SuiteError with the line of a mistake."""
     lines: dict[str, int] = {}
     for number, line in numbered_lines(path):
         probe = parse_line(Probe, line, path, number)
@@ -201,13 +215,19 @@ def _probes(path: Path) -> Iterator[dict[str, Any]]:
             raise SuiteError(
                 f"{where}: the answer and its distractors must all differ, and none be empty"
             )
-        yield {
-            "id": probe.id,
-            "slice": "probe",
-            "question": probe.question.strip(),
-            "choices": choices,
-            "answer": 0,
-        }
+        yield probe
+
+
+def _of_the_batch(path: Path) -> Iterator[dict[str, Any]]:
+    for probe in read_probes(path):
+        if probe.kind in ("recall", "now"):  # the others ask what was not in the batch
+            yield {
+                "id": probe.id,
+                "slice": "probe",
+                "question": probe.question.strip(),
+                "choices": [text.strip() for text in (probe.answer, *probe.distractors)],
+                "answer": 0,
+            }
 
 
 def _name(question: str) -> bytes:

@@ -38,6 +38,7 @@ from tidegate.flows.commands.common import (
     print_json,
     start,
 )
+from tidegate.flows.commands.context import context as context_commands
 from tidegate.flows.commands.gateway import gateway as gateway_commands
 from tidegate.flows.commands.key import key as key_commands
 from tidegate.flows.commands.ledger import ledger as ledger_commands
@@ -70,6 +71,7 @@ app.command("approvals", epilog=approval.APPROVALS)(approval.approvals)
 app.add_typer(reviewer_commands, name="reviewer")
 app.add_typer(key_commands, name="key")
 app.add_typer(quarantine_commands, name="quarantine")
+app.add_typer(context_commands, name="context")
 app.command("calibrate-data", epilog=calibrate_data.EXAMPLE)(calibrate_data.calibrate_data)
 app.add_typer(ledger_commands, name="ledger")
 app.add_typer(lineage_commands, name="lineage")

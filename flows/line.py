@@ -40,8 +40,19 @@ class Line:
 
     def lineage(self) -> tuple[str, ...]:
         """The batches that the champion learned from, newest first."""
+        return self._tags("gov.batch_digest")
+
+    def past_updates(self) -> tuple[str, ...]:
+        """The ids of the updates that the champion went through, newest first."""
+        return self._tags("gov.update_id")
+
+    def _tags(self, name: str) -> tuple[str, ...]:
+        """What the champion and the versions that it continues from say, newest first.
+
+        Of versions that learned from a batch: the base was blessed and learned nothing.
+        """
         versions = {v.version: v for v in self.registry.versions(self.name)}
-        batches: list[str] = []
+        found: list[str] = []
         at: str | None = self.champion.version
         while at is not None:
             if at not in versions:
@@ -51,9 +62,9 @@ class Line:
                 )
             tags = versions[at].tags
             if "gov.batch_digest" in tags:
-                batches.append(tags["gov.batch_digest"])
+                found.append(tags[name])
             at = tags.get("gov.parent")
-        return tuple(batches)
+        return tuple(found)
 
 
 def open_line(

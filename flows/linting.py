@@ -16,6 +16,7 @@ from rich.markup import escape
 from tidegate.evals.suite import KINDS, Suite, find_suites
 from tidegate.flows.rules import read_policy
 from tidegate.gates.gate import load_gates
+from tidegate.gates.made import FIXED
 from tidegate.gates.policy.calibration import (
     CalibrationError,
     calibration_path,
@@ -28,7 +29,7 @@ from tidegate.gates.types import Noun
 from tidegate.gates.yaml_file import Where, YamlFile
 
 SLICED_BY = "slice"  # the one label that an item of a suite has
-UPDATE = {"update": SuiteFacts(metrics=KINDS["multiple_choice"])}  # made from each batch
+MADE = {name: SuiteFacts(metrics=KINDS["multiple_choice"]) for name in FIXED}  # for one update
 MENDED_FIRST = "mend this first; nothing else was looked at"
 
 
@@ -78,7 +79,7 @@ def lint_policy(
 def suite_facts(folder: Path | None = None) -> Mapping[str, SuiteFacts]:
     """The shipped suites and those of a folder, as a policy sees them."""
     suites = find_suites(folders=[folder] if folder else [])
-    return UPDATE | {suite.name: _facts(suite) for suite in suites}
+    return MADE | {suite.name: _facts(suite) for suite in suites}
 
 
 def _facts(suite: Suite) -> SuiteFacts:

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.evals.harness import Role, Subject, SuiteRun, broken
+from tidegate.evals.probes.probe import Given, ProbeRun, run_probes
 from tidegate.evals.suite import Suite
 from tidegate.flows.line import Line
 from tidegate.flows.serving import probe_serving
 from tidegate.gates.decide import unsettled
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.types import Broken, Candidate, CandidateEvidence, Measurement, Report
-from tidegate.training.base import load_model
+from tidegate.training.base import device_and_dtype, load_model
 
 ROLES: tuple[Role, ...] = ("anchor", "champion", "candidate")
 SPENT = "spent.eval_items@candidate"
@@ -34,6 +35,15 @@ class Measured:
     evidence: CandidateEvidence
     runs: tuple[SuiteRun, ...]
     stopped: str  # one sentence: what ended the measuring
+    probed: tuple[ProbeRun, ...] = ()
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the candidate was made of, for the probes that ask about it."""
+
+    kept: Path  # rows that were trained on
+    seed: int
 
 
 class _Models:
@@ -60,6 +70,19 @@ class _Models:
             )
         return self.loaded[digest]
 
+    def given(self, material: Material, progress: Report) -> Given:
+        """The same models, for probes."""
+        device, dtype = device_and_dtype()
+        return Given(
+            subject=self.__getitem__,
+            digests={role: digest for role, (digest, _) in self.known.items()},
+            base=self.line.base.digest,
+            cache=self.line.home.cache,
+            how={"device": device, "dtype": str(dtype)},
+            progress=progress,
+            **vars(material),
+        )
+
 
 def measure(
     line: Line,
@@ -67,10 +90,13 @@ def measure(
     candidate: Candidate,
     adapter: Path,
     suites: Sequence[Suite],
+    material: Material,
     progress: Report,
+    known: Sequence[Measurement] = (),
 ) -> Measured:
     """Ask anchor, champion and candidate until the policy's gates are settled.
 
+    known: what was measured before, about earlier updates; it joins the evidence.
     Also probes that the candidate serves. Suites that the budget has no room for are Broken.
     Raises BaseError if a model cannot be loaded.
     """
@@ -92,7 +118,8 @@ def measure(
                 runs[role, run.suite] = _after(runs[role, run.suite], run)
         if served is None:
             subject = models["candidate"]
-            served = probe_serving(line.base, adapter, subject.model, subject.tokenizer)
+            good, bad = probe_serving(line.base, adapter, subject.model, subject.tokenizer)
+            served = (*good, *known), bad
         evidence = _evidence(candidate, runs, served, _spent(first, suites))
         names = unsettled(policy, evidence)
         open_suites = [suite for suite in suites if suite.name in names]
@@ -100,8 +127,20 @@ def measure(
         asked = [suite for suite in open_suites if more[suite.name] > first[suite.name]]
         if not asked:
             stopped = _why(first, suites, names, budget)
-            return Measured(evidence, tuple(runs.values()), stopped)
+            probed = tuple(run_probes(policy.probes(), models.given(material, progress)))
+            return Measured(
+                with_probes(evidence, probed), tuple(runs.values()), stopped, probed
+            )
         first = more
+
+
+def with_probes(evidence: CandidateEvidence, probed: Sequence[ProbeRun]) -> CandidateEvidence:
+    """The evidence and what the probes found, or why they found nothing."""
+    return CandidateEvidence(
+        subject=evidence.subject,
+        measurements=(*evidence.measurements, *(m for run in probed for m in run.measurements)),
+        broken=(*evidence.broken, *(b for run in probed for b in run.broken)),
+    )
 
 
 def next_items(

@@ -47,8 +47,10 @@ class Purse:
 
     def spent(self, trained: Trained, measured: Sequence[Measured]) -> Spent:
         """measured: every share of the update that was tried."""
-        runs = [run for one in measured for run in one.runs if not run.cached]
-        seconds = trained.seconds + sum(run.seconds for run in runs)
+        seconds = trained.seconds
+        for one in measured:
+            seconds += sum(run.seconds for run in one.runs if not run.cached)
+            seconds += sum(run.seconds for run in one.probed if not run.cached)
         device, _ = device_and_dtype()
         return Spent(
             wall=time.monotonic() - self.began,

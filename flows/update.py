@@ -7,21 +7,20 @@ refusal is as well documented as a promotion. Every stage finds its own earlier 
 digest, so a run that was killed is simply run again: same decision, nothing twice.
 """
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tidegate.evals.suite import Suite, find_suites
-from tidegate.evals.update_suite import build as build_update_suite
 from tidegate.flows import replay_store
 from tidegate.flows.asked import recorded_rules, remember
 from tidegate.flows.check import Checked, check
+from tidegate.flows.context.route import route
 from tidegate.flows.deployments.parameters import ModelLine
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import ingest
@@ -29,20 +28,29 @@ from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.intake.stored import stored_batch
 from tidegate.flows.line import Line, open_line
 from tidegate.flows.locks import one_at_a_time
-from tidegate.flows.measure import Measured, measure
+from tidegate.flows.made_suites import (
+    FOLDER,
+    Sources,
+    about_the_past,
+    check_sources,
+    make_suites,
+    past_of,
+)
+from tidegate.flows.measure import Material, Measured, measure
 from tidegate.flows.one_update import Update, UpdateResult
 from tidegate.flows.progress import counted
 from tidegate.flows.progress import report as progress
-from tidegate.flows.provenance import code_digest, login_name
+from tidegate.flows.provenance import login_name
 from tidegate.flows.publish import publish
-from tidegate.flows.quarantining.releases import in_force
 from tidegate.flows.reviewing.page import rulings_page
 from tidegate.flows.reviewing.present import log_measured, log_training
 from tidegate.flows.rules import DEFAULT_POLICY, DEFAULT_RECIPE, read_policy, require_extras
+from tidegate.flows.same_update import decided_before, short_hex, update_id
 from tidegate.flows.scaling import Scaled, measure_scaled
 from tidegate.flows.spending import OutOfBudget, Purse
 from tidegate.flows.tracing import index
 from tidegate.flows.trusting.store import Trusted, load_trusted
+from tidegate.flows.untrained import nothing_to_learn, training_failed
 from tidegate.gates.conditions import (
     Facts,
     is_proved,
@@ -51,7 +59,7 @@ from tidegate.gates.conditions import (
     within_envelope,
 )
 from tidegate.gates.decide import decide, judge
-from tidegate.gates.digest import digest_json
+from tidegate.gates.made import TIME, is_made
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.policy.proof import read_proof
 from tidegate.gates.types import (
@@ -59,16 +67,13 @@ from tidegate.gates.types import (
     Batch,
     Candidate,
     Decision,
-    Outcome,
+    Measurement,
     Ruling,
-    Verdict,
 )
 from tidegate.training.anchors import make_anchors
 from tidegate.training.recipe import Recipe, load_recipe
 from tidegate.training.train import train
 from tidegate.training.trained import Trained, TrainingError
-
-UPDATE_SUITE = "update"
 
 
 @flow(name="update", persist_result=True)
@@ -115,17 +120,20 @@ def update(
         rules = read_policy(Path(policy), Path(floor) if floor else None)
         how = load_recipe(Path(recipe))
     require_extras(rules)
+    check_sources(rules.suites(), Path(probes) if probes else None)
     known = load_trusted(place, trusted) if trusted else None
     purse = Purse.of(rules)
     asked = find_suites(
-        [name for name in rules.suites() if name != UPDATE_SUITE],
+        [name for name in rules.suites() if not is_made(name)],
         folders=[Path(suites)] if suites else [],
     )
     with one_at_a_time(place, model):
         line = opened(model, how.base, place, tracking_uri)
-        arrived = place.updates / "arrived" / _hex({"drops": sorted(drops), "model": model})
+        arrived = (
+            place.updates / "arrived" / short_hex({"drops": sorted(drops), "model": model})
+        )
         batch = ingested(drops, place, arrived, defaults or {})
-        work = place.updates / _update_id(line, batch, rules, how, asked, probes, known)
+        work = place.updates / update_id(line, batch, rules, how, asked, probes, known)
         earlier = decided_before(line, batch, work)
         if earlier is not None:
             return earlier
@@ -136,6 +144,9 @@ def update(
         index.write(place, begun.id, batch.digest)
         if checked.decision.action is not Action.PROMOTE:
             return published(begun.refused(checked))
+        checked, routed = away_from_the_weights(rules, place, batch, checked, work)
+        if not checked.rows:
+            return published(begun.not_trained(checked, nothing_to_learn()))
         drawn = replayed(line, how, checked, work)
         index.write(place, begun.id, batch.digest)  # before a replayed row is learned
         envelope = within_envelope(rules, _facts(line, how, batch, checked, drawn))
@@ -146,7 +157,7 @@ def update(
                 trained = candidate_trained(line, how, checked, drawn, work, purse)
                 log_training(begun, run_id, trained, checked.kept, drawn)
         except (TrainingError, OutOfBudget) as failed:
-            return published(begun.not_trained(checked, _training_failed(failed)))
+            return published(begun.not_trained(checked, training_failed(failed)))
         candidate = Candidate(
             base=line.base.digest,
             adapter=trained.digest,
@@ -155,9 +166,19 @@ def update(
             parent=line.champion.version,
         )
         with begun.stage("measure") as run_id:
-            asked += _update_suite(rules, checked, probes, work, how.seed)
+            sources = Sources(
+                kept=checked.kept,
+                probes=Path(probes) if probes else None,
+                out=work / FOLDER,
+                seed=how.seed,
+                past=past_of(place, line.past_updates()),
+            )
+            made = make_suites(rules.suites(), asked, sources)
+            asked += made
+            known_before = (*about_the_past(rules.suites(), made, sources), *routed)
+            material = Material(kept=checked.kept, seed=how.seed)
             scaled = candidate_measured(
-                line, rules, how, candidate, trained, asked, work, purse
+                line, rules, how, candidate, trained, asked, material, known_before, work, purse
             )
             log_measured(begun, run_id, scaled.measured)
         conditions = [
@@ -192,25 +213,6 @@ def ingested(drops: Sequence[str], home: Home, out: Path, defaults: Mapping[str,
     )
 
 
-def decided_before(line: Line, batch: Batch, work: Path) -> UpdateResult | None:
-    """What the same update came to, or the one by which the champion learned this batch.
-
-    Learning a batch a second time would weigh its rows double without saying so.
-    """
-    learned = [
-        v.tags["gov.update_id"]
-        for v in line.registry.versions(line.name)
-        if v.tags.get("gov.batch_digest") == batch.digest and v.verdict == Action.PROMOTE
-    ]
-    in_lineage = learned if batch.digest in line.lineage() else []
-    for name in [work.name, *in_lineage]:
-        stored = line.home.updates / name / "result.json"
-        if stored.exists():
-            result = UpdateResult.model_validate_json(stored.read_bytes())
-            return result.model_copy(update={"repeated": True})
-    return None
-
-
 @task(name="data gates", cache_policy=NO_CACHE)
 def data_checked(
     batch: Batch,
@@ -232,6 +234,18 @@ def data_checked(
         trusted=trusted,
         progress=progress,
     )
+
+
+@task(name="route to the context store", cache_policy=NO_CACHE)
+def away_from_the_weights(
+    policy: Policy, home: Home, batch: Batch, checked: Checked, work: Path
+) -> tuple[Checked, tuple[Measurement, ...]]:
+    """Take out of what is learned what will not stay true, if the policy keeps time apart."""
+    if TIME not in policy.suites():
+        return checked, ()
+    left = route(home, batch.digest, checked.kept, work / "learnable.parquet")
+    learnable = replace(checked, kept=left.kept, rows=left.routed.learned)
+    return learnable, (left.routed.measurement(),)
 
 
 @task(name="replay", cache_policy=NO_CACHE)
@@ -282,6 +296,8 @@ def candidate_measured(
     candidate: Candidate,
     trained: Trained,
     suites: Sequence[Suite],
+    material: Material,
+    known: Sequence[Measurement],
     work: Path,
     purse: Purse,
 ) -> Scaled:
@@ -295,7 +311,7 @@ def candidate_measured(
         line.champion.adapter,
         work / "scaled",
         lambda rules, subject, made: measure(
-            line, rules, subject, made.adapter, suites, watched
+            line, rules, subject, made.adapter, suites, material, watched, known
         ),
     )
 
@@ -313,22 +329,11 @@ def published(finished: Update) -> UpdateResult:
     # Safe to repeat: the statement is written once, and the registry finds its own version.
     result = publish(finished, datetime.now(UTC), progress)
     create_markdown_artifact(
-        key=f"rulings-{_hex(result.model)}",
+        key=f"rulings-{short_hex(result.model)}",
         markdown=rulings_page(result.decision, f"{result.model} version {result.version}"),
         description=f"Decision about {result.update_id}",
     )
     return result
-
-
-def _update_suite(
-    policy: Policy, checked: Checked, probes: str | None, work: Path, seed: int
-) -> list[Suite]:
-    if UPDATE_SUITE not in policy.suites():
-        return []
-    given = Path(probes) if probes else None
-    return [
-        build_update_suite(checked.kept, probes=given, out=work / "update_suite", seed=seed)
-    ]
 
 
 def _facts(
@@ -345,47 +350,3 @@ def _facts(
         rows=checked.rows,
         replay_share=drawn.rows / checked.rows,
     )
-
-
-def _training_failed(failed: Exception) -> Ruling:
-    return Ruling(
-        gate="training",
-        title="training",
-        verdict=Verdict(
-            outcome=Outcome.ERROR, reason=f"training ended without a model: {failed}"
-        ),
-        action=Action.REJECT,
-        why="without a candidate there is nothing to promote",
-    )
-
-
-def _update_id(
-    line: Line,
-    batch: Batch,
-    policy: Policy,
-    recipe: Recipe,
-    suites: Sequence[Suite],
-    probes: str | None,
-    trusted: Trusted | None,
-) -> str:
-    """The same question has the same id: what was decided once is found again."""
-    asked: dict[str, Any] = {
-        "model": line.name,
-        "champion": line.champion.version,
-        "parent": line.champion.candidate.digest,
-        "batch": batch.digest,
-        "policy": policy.digest,
-        "recipe": recipe.digest,
-        "suites": [suite.digest for suite in suites],
-        "probes": Path(probes).read_text(encoding="utf-8") if probes else None,
-        "trusted": trusted.calibration if trusted else None,
-        "code": code_digest(),
-    }
-    releases = in_force(line.home, batch.digest, policy, datetime.now(UTC))
-    if releases:  # records released since are another question
-        asked["releases"] = releases
-    return f"u-{_hex(asked)}"
-
-
-def _hex(value: Any) -> str:
-    return digest_json(json.loads(json.dumps(value)))[7:27]

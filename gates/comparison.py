@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tidegate.gates.gate import Comparing, How
+from tidegate.gates.gate import How, Tested
 from tidegate.gates.statistics.estimate import Estimate, NotComparable
 from tidegate.gates.statistics.paired import heavy_tails, paired_bca, paired_t, paired_wider
 from tidegate.gates.statistics.proportions import exact_binomial, tango
@@ -64,21 +64,31 @@ def paired(evidence: Evidence, suite: str, metric: str, than: str) -> Changes:
     Raises MissingEvidence or BrokenEvidence when a measurement is not there, and
     NotComparable when the two cannot be paired.
     """
-    ours = evidence[f"{suite}.{metric}@candidate"]
-    theirs = evidence[f"{suite}.{metric}@{than}"]
-    _refuse_unequal(ours, theirs)
-    before = dict(zip(theirs.items, theirs.values, strict=True))
+    ours, before = matched(evidence, f"{suite}.{metric}", than)
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     return Changes(
         than=than,
         items=ours.items,
         values=tuple(
-            sign * (value - before[item])
-            for item, value in zip(ours.items, ours.values, strict=True)
+            sign * (value - earlier) for value, earlier in zip(ours.values, before, strict=True)
         ),
         planned=len(ours.items) if ours.planned is None else ours.planned,
         binary=metric in BINARY,
     )
+
+
+def matched(
+    evidence: Evidence, what: str, than: str = "champion"
+) -> tuple[Measurement, tuple[float, ...]]:
+    """The candidate's measurement, and the baseline's values of the same items in its order.
+
+    Raises MissingEvidence or BrokenEvidence when a measurement is not there, and
+    NotComparable when the two were not measured alike.
+    """
+    ours, theirs = evidence[f"{what}@candidate"], evidence[f"{what}@{than}"]
+    _refuse_unequal(ours, theirs)
+    before = dict(zip(theirs.items, theirs.values, strict=True))
+    return ours, tuple(before[item] for item in ours.items)
 
 
 def _refuse_unequal(ours: Measurement, theirs: Measurement) -> None:
@@ -126,6 +136,22 @@ def compare(changes: Changes, limit: float, how: How) -> Compared:
     )
 
 
+def not_yet(changes: Changes, than: str, limit: float) -> Compared:
+    """A comparison that waits for the whole suite: what is not there yet could be the bad part."""
+    return Compared(
+        than=than,
+        mean=sum(changes.values) / len(changes.values),
+        low=None,
+        high=None,
+        limit=limit,
+        n=len(changes.values),
+        planned=changes.planned,
+        p_pass=1.0,
+        p_block=1.0,
+        method="not yet compared",
+    )
+
+
 def _tests(changes: Changes, limit: float, how: How) -> list[tuple[Estimate, float]]:
     """Each estimate, with its share of the error rates."""
     tests: list[tuple[Estimate, float]] = []
@@ -150,7 +176,7 @@ def _tails(changes: Changes) -> str:
     return ", heavy tails" if heavy else ""
 
 
-def verdict(compared: Sequence[Compared], p: Comparing, what: str) -> Verdict:
+def verdict(compared: Sequence[Compared], p: Tested, what: str) -> Verdict:
     """PASS if every comparison passes at its bad end; INCONCLUSIVE otherwise."""
     if not compared:
         return Verdict(outcome=Outcome.MISSING, reason=f"{what}: nothing was compared")
@@ -172,8 +198,9 @@ def _sentence(c: Compared, what: str, passes: bool) -> str:
     """One comparison in words, with the bounds that count."""
     items = f"{c.n} items" if c.n >= c.planned else f"{c.n} of {c.planned} items"
     best = "" if passes else f", at best {_bound(c.high)}"
+    asked = c.than if c.than.startswith("on ") else f"against {_the(c.than)}"
     return (
-        f"against {_the(c.than)} {what} {c.mean:+.3f}, at worst {_bound(c.low)}{best} "
+        f"{asked} {what} {c.mean:+.3f}, at worst {_bound(c.low)}{best} "
         f"({items}; must stay above {c.limit:+.3f})"
     )
 

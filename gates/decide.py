@@ -17,7 +17,7 @@ So leaving a measurement out can never lead to a better action than the measurem
 
 from collections.abc import Iterable, Sequence
 
-from tidegate.gates.gate import Comparing, How, load_gates
+from tidegate.gates.gate import How, Tested, load_gates
 from tidegate.gates.policy.nouns import GateUse, Policy
 from tidegate.gates.statistics.multiple import holm
 from tidegate.gates.types import (
@@ -83,16 +83,18 @@ def unsettled(policy: Policy, evidence: CandidateEvidence) -> tuple[str, ...]:
     rulings = judge(policy, evidence)
     if any(r.action is Action.REJECT and r.verdict.outcome is Outcome.FAIL for r in rulings):
         return ()
-    wanted = []
+    wanted: list[str] = []
     for use, ruling in zip(policy.model, rulings, strict=True):
-        if isinstance(use.params, Comparing) and ruling.verdict.outcome is Outcome.INCONCLUSIVE:
-            wanted += [use.params.suite for c in ruling.verdict.compared if c.n < c.planned]
+        short = any(c.n < c.planned for c in ruling.verdict.compared)
+        unsure = ruling.verdict.outcome is Outcome.INCONCLUSIVE
+        if isinstance(use.params, Tested) and unsure and short:
+            wanted += use.params.suites()
     return tuple(dict.fromkeys(wanted))
 
 
 def _ask(policy: Policy, use: GateUse, evidence: Evidence) -> Verdict:
     params = use.params
-    if isinstance(params, Comparing):
+    if isinstance(params, Tested):
         params = params.model_copy(update={"how": how_sure(policy)})
     try:
         return load_gates()[use.gate].check(params, evidence)
@@ -123,7 +125,7 @@ def _planned(policy: Policy) -> int:
 
 
 def _comparisons(use: GateUse) -> int:
-    return use.params.comparisons() if isinstance(use.params, Comparing) else 0
+    return use.params.comparisons() if isinstance(use.params, Tested) else 0
 
 
 def _failed(policy: Policy, uses: Sequence[GateUse], verdicts: Sequence[Verdict]) -> list[bool]:

@@ -14,7 +14,7 @@ import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_type_hints
 
 from pydantic import Field
 
@@ -43,6 +43,18 @@ class Params(Noun):
         """What a use is called, from its settings as a file says them."""
         parts = [said.get(name, cls.model_fields[name].default) for name in cls.identity]
         return f"{gate}({'.'.join(map(str, parts))})" if parts else gate
+
+    def probes(self) -> tuple[str, ...]:
+        """The probes (evals/probes) whose measurements the gate reads, as it is set."""
+        return ()
+
+    def suites(self) -> tuple[str, ...]:
+        """The suites whose measurements the gate reads, as it is set."""
+        return ()
+
+    def without_batch(self) -> Self:
+        """The same settings, less what can only be asked about a batch."""
+        return self
 
 
 class RowParams(Params):
@@ -77,21 +89,29 @@ class How(Noun):
     )
 
 
-class Comparing(Params):
-    """Settings of every model gate that compares numbers item by item.
+class Tested(Params):
+    """Settings of every model gate whose verdict is a statistical test of means over items.
 
     `how` is filled in by `decide` from the policy's `statistics`: a policy states it once.
     """
 
-    suite: str = Field(min_length=1, description="name of a suite, or `update`")
-    metric: str = Field(default="margin", description="per-item metric of the suite")
     how: How = Field(default=How(), exclude=True)
-
-    identity: ClassVar[tuple[str, ...]] = ("suite", "metric")
 
     def comparisons(self) -> int:
         """How many comparisons one use of the gate makes."""
         return 1
+
+
+class Comparing(Tested):
+    """Settings of every model gate that compares one suite's numbers item by item."""
+
+    suite: str = Field(min_length=1, description="name of a suite, or `update`")
+    metric: str = Field(default="margin", description="per-item metric of the suite")
+
+    identity: ClassVar[tuple[str, ...]] = ("suite", "metric")
+
+    def suites(self) -> tuple[str, ...]:
+        return (self.suite,)
 
 
 @dataclass(frozen=True)

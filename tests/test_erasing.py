@@ -4,6 +4,7 @@ import gzip
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.lineage_world import MODEL, World
 from tests.test_quarantine import given
 from tidegate.flows import learned, replay_store
 from tidegate.flows.checking import quarantine
+from tidegate.flows.context.store import Entry, entries, put, query
 from tidegate.flows.erasing import erase, stores, texts, tombstones
 from tidegate.flows.erasing.forget import wanted_of
 from tidegate.flows.erasing.plan import Plan, make_plan
@@ -29,6 +31,7 @@ from tidegate.flows.tracing.steps import read_steps
 from tidegate.flows.tracing.wanted import Wanted
 from tidegate.flows.usage import UsageError
 
+BEGUN = {"valid_from": None, "valid_until": datetime(2100, 1, 1, tzinfo=UTC)}
 ALIASES = {MODEL: {"champion": "3", "previous": "2", "anchor": "1"}}
 
 
@@ -53,9 +56,16 @@ def home_with(folder: Path) -> World:
         (work / "train" / "adapter" / "adapter_config.json").write_text("{}")
         (work / "update_suite").mkdir()
         (work / "update_suite" / "update.jsonl").write_text('{"question": "question 1"}')
+        (work / "update_suite" / "past_updates.jsonl").write_text('{"question": "r1"}')
         if "4" not in update:
             replay_store.remember(world.home, batch, work / "check" / "kept.parquet")
             learned.remember(world.home, batch, work / "check" / "kept.parquet")
+    dated = [
+        Entry(id=name, question=f"{name}?", answer=f"{name}.", **BEGUN, why="dated")
+        for name in ("r1", "r2")
+    ]
+    put(world.home, a, dated)
+    query(world.home, "r1", datetime.now(UTC))  # leaves an index with the words
     quarantine.store(world.home, a, [given(5, text="question")], ["r5"])
     return world
 
@@ -76,6 +86,7 @@ def erased(world: World, wanted: Wanted) -> State:
     texts.collect(home, request, wide)
     state = erase.smaller_batches(home, state, wide, needed=True)
     stores.forget_learned(home, wide, state.batches)
+    stores.forget_context(home, wide, state.batches)
     stores.forget_quarantined(home, wide)
     stores.forget_weights(home, state.plan.weights)
     stores.forget_in_updates(home, wide)
@@ -153,6 +164,9 @@ def whole(world: World, name: str, *, user: str | None = None) -> None:
         row["id"] for b in quarantine.batches(home) for t in quarantine.read(home, b)
         for row in t.to_pylist()
     ] == ["r5"]  # fmt: skip
+    looked_up = [(home.batch(f"sha256:{b}").exists(), entry.id) for b, entry in entries(home)]
+    assert looked_up == [(True, "r2")], "under the batch that took the old one's place"
+    assert not (home.cache / "context.db").exists()
     assert not list(home.updates.rglob("*.safetensors"))
     assert not list(home.updates.glob("u-*/train")) and not list(home.root.glob("work/[0-9]*"))
     for path in (home.root / "batches").glob(f"*/{RECORDS}"):
@@ -201,6 +215,7 @@ def test_a_batch_of_one_author_alone_leaves_none(tmp_path: Path) -> None:
     world = home_with(tmp_path)
     state = erased(world, wanted_of(world.home, [f"r{n}" for n in range(6)], []))
     assert list(state.batches.values()) == [None]
+    assert entries(world.home) == []
 
 
 def test_what_is_erased_is_never_taken_in_checked_or_replayed(tmp_path: Path) -> None:

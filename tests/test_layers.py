@@ -12,7 +12,7 @@ NOUNS = {"gates.types", "gates.digest", "gates.yaml_file"}
 MAY_IMPORT = {
     "gates": {"gates"},
     "training": {"training", *NOUNS},
-    "evals": {"evals", *NOUNS},
+    "evals": {"evals", *NOUNS, "gates.made", "gates.signals.behaviours"},
     "flows": {"flows", "training", "evals", "gates", "policies"},
 }
 HEAVY = {"torch", "transformers", "peft", "prefect", "mlflow", "lm_eval"}

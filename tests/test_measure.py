@@ -11,11 +11,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from tests.suites import choices, passages, tiny_model, write_suite
+from tests.tiny import tiny_records
 from tidegate.evals.suite import Suite
 from tidegate.flows import measure as measuring
 from tidegate.flows.home import Home
 from tidegate.flows.line import Line, open_line
-from tidegate.flows.measure import Measured, measure, next_items
+from tidegate.flows.measure import Material, Measured, measure, next_items
 from tidegate.gates.decide import decide, judge
 from tidegate.gates.digest import digest_folder
 from tidegate.gates.policy.load import load_policy
@@ -77,6 +78,8 @@ class World:
         self.suites = [
             write_suite(folder / "suites", name, choices(60)) for name in ("easy", "hard")
         ]
+        told = [(f"What is in drawer {i}?", f"In drawer {i} is a key.") for i in range(4)]
+        self.kept = tiny_records(folder / "kept.parquet", told)
 
     def adapter(self, spread: float) -> Path:
         """An adapter that adds noise of this spread; 0 answers as the base does."""
@@ -108,7 +111,10 @@ class World:
         adapter = self.adapter(spread)
         candidate = Candidate(base=self.line.base.digest, adapter=digest_folder(adapter))
         line: Line = replace(self.line, home=Home(self.folder / cache))
-        return measure(line, policy, candidate, adapter, suites or self.suites, progress)
+        material = Material(kept=self.kept, seed=0)
+        return measure(
+            line, policy, candidate, adapter, suites or self.suites, material, progress
+        )
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +258,49 @@ def test_a_suite_that_no_gate_asks_about_gets_one_chunk(world: World) -> None:
     prose = write_suite(world.folder / "suites", "prose", passages(20))
     found = world.measure(world.policy(), suites=[*world.suites, prose])
     assert {run.suite: run.items for run in found.runs} == {"easy": 8, "hard": 40, "prose": 8}
+
+
+PROBED = "  - {gate: no_memorised_secrets, why: a probe}\n"
+
+
+@pytest.mark.slow
+def test_a_probe_runs_only_if_a_gate_asks_for_it(world: World) -> None:
+    silent: list[Progress] = []
+    assert not world.measure(
+        world.policy("hold"), cache="probes", progress=silent.append
+    ).probed
+    assert not [now for now in silent if now.stage.startswith("probe ")]
+
+    path = world.folder / "probed.yaml"
+    path.write_text((world.folder / "policy.yaml").read_text() + PROBED)
+    policy, told = load_policy(path), list[Progress]()
+    assert policy.probes() == ("extraction",)
+    found = world.measure(policy, cache="probes", progress=told.append)
+    (run,) = found.probed
+    assert (run.probe, run.items, run.cached) == ("extraction", 8, False)
+    assert run.tokens > 0 and run.seconds > 0
+    assert {now.stage for now in told if now.stage.startswith("probe ")} >= {
+        "probe extraction of the champion",
+        "probe extraction of the candidate",
+    }
+    assert found.evidence["extraction.run@candidate"].settings
+    assert outcomes(policy, found)[-1] is Outcome.PASS
+
+    (again,) = world.measure(policy, cache="probes").probed
+    assert again.cached and again.tokens == 0
+    assert again.measurements == run.measurements
+
+
+@pytest.mark.slow
+def test_a_batch_that_cannot_be_read_breaks_the_probe(world: World) -> None:
+    path = world.folder / "probed.yaml"
+    path.write_text((world.folder / "policy.yaml").read_text() + PROBED)
+    policy, kept = load_policy(path), world.kept
+    try:
+        world.kept = world.folder / "gone.parquet"
+        found = world.measure(policy, cache="probes")
+    finally:
+        world.kept = kept
+    assert outcomes(policy, found)[-1] is Outcome.ERROR
+    names = {b.name for b in found.evidence.broken}
+    assert names == {"extraction.run@champion", "extraction.run@candidate"}

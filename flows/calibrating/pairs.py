@@ -13,6 +13,7 @@ from tidegate.gates.checks.reaches import Level
 from tidegate.gates.comparison import Changes, paired
 from tidegate.gates.decide import how_sure, judge
 from tidegate.gates.gate import Comparing
+from tidegate.gates.made import is_made
 from tidegate.gates.policy.calibration import CalibrationError, GateCalibration
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.statistics.estimate import NotComparable
@@ -24,19 +25,20 @@ from tidegate.gates.types import (
     Outcome,
 )
 
-UPDATE_SUITE = "update"  # made from a batch: there is none to ask about between two twins
 JUDGED = (Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE)
 
 
 def calibrated(policy: Policy) -> dict[str, Comparing]:
     """The gates that A/A runs say something of, by title: all that compare, but none that
     asks for a gain, since a twin gains nothing over its twin."""
+    plain = {use.title: use.params.without_batch() for use in policy.model}
     return {
-        use.title: use.params
-        for use in policy.model
-        if isinstance(use.params, Comparing)
-        and not isinstance(use.params, Gain)
-        and use.params.suite != UPDATE_SUITE
+        title: params
+        for title, params in plain.items()
+        if isinstance(params, Comparing)
+        and not isinstance(params, Gain)
+        # Made from a batch: there is none to ask about between two twins.
+        and not any(map(is_made, params.suites()))
     }
 
 
@@ -115,7 +117,11 @@ def _only(policy: Policy, titles: frozenset[str]) -> Policy:
     """The policy with these model gates alone, and its parents likewise: both rule."""
     return policy.model_copy(
         update={
-            "model": tuple(use for use in policy.model if use.title in titles),
+            "model": tuple(
+                use.model_copy(update={"params": use.params.without_batch()})
+                for use in policy.model
+                if use.title in titles
+            ),
             "parent": _only(policy.parent, titles) if policy.parent else None,
         }
     )

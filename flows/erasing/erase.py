@@ -1,7 +1,7 @@
 """Steps 2 to 5 of an erasure: nobody learns from the rows, nothing affected serves, all is deleted.
 
-    tombstones → texts to look for → out of service → smaller batches → learned, quarantine,
-    weights → rows → batches
+    tombstones → texts to look for → out of service → smaller batches → learned, context,
+    quarantine, weights → rows → batches
 
 Each step can be repeated and leaves what the next one needs. Texts are gathered before anything
 goes; ids are needed for what is noted of authors, so rows go after that; a batch goes last,
@@ -85,6 +85,7 @@ def deletions(
 
     return [
         ("learned", lambda: stores.forget_learned(home, wanted, state.batches)),
+        ("context", lambda: stores.forget_context(home, wanted, state.batches)),
         ("quarantine", lambda: stores.forget_quarantined(home, wanted)),
         ("weights", lambda: stores.forget_weights(home, state.plan.weights)),
         ("registry", registered),

@@ -4,6 +4,7 @@
     updates/u-*/check, replay.parquet         rows, lists of ids, signals by id
     updates/u-*/train, scaled, blame          weights: removed
     updates/u-*/update_suite                  questions made from rows: removed
+    context/                                  dated records that are looked up
     updates/arrived/*/dropped.jsonl           ids of rows without consent
     replay/, learned/, quarantine/, trusted/, releases/
     cache/                                    what can be made again from any of these
@@ -16,7 +17,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import orjson
@@ -26,14 +27,17 @@ import pyarrow.parquet as pq
 
 from tidegate.flows import durable, learned
 from tidegate.flows.checking import quarantine
+from tidegate.flows.context import store
 from tidegate.flows.erasing.plan import Weights
 from tidegate.flows.home import Home
 from tidegate.flows.intake import batches
 from tidegate.flows.intake.connectors.rows import IngestError
 from tidegate.flows.intake.home_key import sync_folder
 from tidegate.flows.intake.scratch import scratch_folder
+from tidegate.flows.made_suites import FOLDER
 from tidegate.flows.tracing.marks import Marker
 from tidegate.flows.tracing.wanted import Wanted, named_rows
+from tidegate.gates.made import PAST
 from tidegate.gates.types import Batch
 
 WEIGHTS = ("train", "scaled", "blame")  # folders of an update that hold adapters
@@ -116,6 +120,22 @@ def forget_quarantined(home: Home, wanted: Wanted) -> None:
             quarantine.remove(home, digest, names)
 
 
+def forget_context(home: Home, wanted: Wanted, replaced: Mapping[str, str | None]) -> None:
+    """What is looked up. A batch that another one takes the place of hands its entries on.
+
+    replaced: digests by digest; None for a batch of which no row is left.
+    """
+    _unlink(home.cache / "context.db")
+    for path in store.files(home):
+        _filter_lines(home, path, wanted)
+        now = replaced.get(f"sha256:{path.stem}", path.stem)
+        if now is None:
+            _unlink(path)
+        elif now != path.stem:
+            path.rename(path.with_stem(now.removeprefix("sha256:")))
+            sync_folder(path.parent)
+
+
 def forget_weights(home: Home, weights: Iterable[Weights]) -> None:
     """The local copies of affected adapters; the registry's own are the registry's."""
     for one in weights:
@@ -130,8 +150,10 @@ def forget_in_updates(home: Home, wanted: Wanted) -> None:
     for work in sorted(home.updates.glob("u-*")):
         files = [work / "check" / "kept.parquet", work / "replay.parquet"]
         if any(_holds(home, path, wanted) for path in files):
-            for name in (*WEIGHTS, "update_suite"):
+            for name in (*WEIGHTS, FOLDER):
                 _remove(work / name)  # first: these files say that they have to go
+        for path in sorted(work.glob(f"{FOLDER}/{PAST}.*")):
+            _unlink(path)  # it asks again what any earlier update asked
         for path in sorted(work.rglob("*.parquet")):
             _filter(home, path, wanted)
         for path in sorted(work.glob("check/*.jsonl")):
@@ -165,11 +187,12 @@ def forget_answers(home: Home, adapters: Iterable[str]) -> None:
     for path in sorted((home.cache / "evals").glob("*.json.gz")):
         try:
             key = json.loads(gzip.decompress(path.read_bytes()))["entry"]["key"]
-            keep = key["model"] not in gone and not key["items"][0].startswith("update-")
+            keep = key["model"] not in gone and "update-" not in key["items"][0]
         except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
             keep = False  # damaged: it counts as none anyway
         if not keep:
             path.unlink()
+    _remove(home.cache / "probes")  # asked about what was learned
 
 
 def forget_results(home: Home) -> None:
@@ -211,6 +234,12 @@ def _write(rows: pa.Table, target: Path) -> None:
     mode = target.stat().st_mode & 0o777
     durable.replace(target, sink.getvalue().to_pybytes())
     target.chmod(mode)
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    if path.parent.exists():
+        sync_folder(path.parent)
 
 
 def _remove(folder: Path) -> None:

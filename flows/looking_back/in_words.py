@@ -14,9 +14,11 @@ from tidegate.gates.checks.gains_plausibly import Cap
 from tidegate.gates.checks.learned import Gain
 from tidegate.gates.checks.not_worse import Margin
 from tidegate.gates.checks.reaches import Level
+from tidegate.gates.checks.stays_aligned import IN_STYLE
 from tidegate.gates.comparison import BINARY, paired
 from tidegate.gates.decide import how_sure
 from tidegate.gates.gate import Comparing, Params, RowParams, load_gates
+from tidegate.gates.made import dressed
 from tidegate.gates.policy.nouns import GateUse, Policy
 from tidegate.gates.statistics.estimate import NotComparable
 from tidegate.gates.statistics.power import pairs_needed, smallest_visible_loss
@@ -262,13 +264,15 @@ def _visible(p: Comparing, c: Compared, sd: float, n: int, policy: Policy) -> st
 
 def _values(p: Comparing, c: Compared, evidence: Evidence) -> tuple[float, ...]:
     """The per-item numbers behind a comparison, as it used them."""
-    candidate = evidence[f"{p.suite}.{p.metric}@candidate"]
+    part = _part(c)
+    suite = dressed(p.suite) if part.startswith(IN_STYLE) else p.suite
+    candidate = evidence[f"{suite}.{p.metric}@candidate"]
     if isinstance(p, Level):
         return candidate.values
-    changes = paired(evidence, p.suite, p.metric, _role(c))
-    if isinstance(p, Margin) and p.slices and _part(c):
+    changes = paired(evidence, suite, p.metric, _role(c))
+    if isinstance(p, Margin) and p.slices and "worst" in part:
+        name = part.partition(f"worst {p.slices.by} ")[2]
         labels = candidate.slices[p.slices.by]
-        name = _part(c).removeprefix(f"worst {p.slices.by} ")
         changes = changes.only([label == name for label in labels], name)
     return changes.values
 

@@ -14,9 +14,12 @@ from tidegate.evals.suite import Suite
 from tidegate.flows.home import Home
 from tidegate.gates.checks.learned import Gain
 from tidegate.gates.decide import decide, judge
-from tidegate.gates.policy.nouns import Policy
+from tidegate.gates.made import CONSEQUENCES, IN_CONTEXT, TIME
+from tidegate.gates.policy.nouns import GateUse, Policy
 from tidegate.gates.types import Action, CandidateEvidence, Decision, Digest, Report
 from tidegate.training.base import Base, load_model
+
+FACTS = {TIME, CONSEQUENCES, IN_CONTEXT}
 
 
 class Found(NamedTuple):
@@ -47,19 +50,29 @@ class Bench:
         return Subject(*loaded, digest, self.home.cache, chunk)
 
     @cached_property
+    def without_facts(self) -> Policy:
+        """The policy without the gates that ask about facts of the operator's own probes.
+
+        A planted adapter was not taught those facts; the gates have cases of their own.
+        """
+        return only(self.policy, lambda use: FACTS.isdisjoint(use.params.suites()))
+
+    @cached_property
     def without_gains(self) -> Policy:
-        """The policy without the gates that ask for a gain.
+        """The policy without the gates that ask for a gain, or about facts.
 
         A candidate that is the champion gains nothing by definition. With those gates every
         bent measurement would be blocked by them, whatever the others make of it.
         """
-        return _without_gains(self.policy)
+        return only(self.without_facts, lambda use: not isinstance(use.params, Gain))
 
 
-def _without_gains(policy: Policy) -> Policy:
-    kept = tuple(use for use in policy.model if not isinstance(use.params, Gain))
-    parent = None if policy.parent is None else _without_gains(policy.parent)
-    return policy.model_copy(update={"model": kept, "parent": parent})
+def only(policy: Policy, kept: Callable[[GateUse], bool]) -> Policy:
+    """The policy with these model gates alone, and its parents likewise."""
+    parent = None if policy.parent is None else only(policy.parent, kept)
+    return policy.model_copy(
+        update={"model": tuple(filter(kept, policy.model)), "parent": parent}
+    )
 
 
 def ruled(policy: Policy, evidence: CandidateEvidence) -> Decision:

@@ -5,7 +5,7 @@ second proof on the same base reads them. Only whether a candidate serves is tri
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ import pyarrow.parquet as pq
 from torch import nn
 
 from tidegate.evals.harness import Role, Subject, SuiteRun
+from tidegate.evals.probes.probe import Given, run_probes
 from tidegate.evals.suite import Suite
-from tidegate.evals.update_suite import build as build_update_suite
-from tidegate.flows.measure import next_items
+from tidegate.flows.made_suites import Sources, about_the_past, make_suites
+from tidegate.flows.measure import next_items, with_probes
 from tidegate.flows.proving.bench import Bench, Found, blockers, ruled, words
 from tidegate.flows.serving import probe_serving
 from tidegate.gates.decide import how_sure, unsettled
-from tidegate.gates.digest import digest_json
+from tidegate.gates.digest import digest_file, digest_json
+from tidegate.gates.made import FIXED
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.types import (
     Action,
@@ -34,7 +36,7 @@ from tidegate.gates.types import (
 )
 from tidegate.training.adapter import adapter_digest, new_adapter, save_adapter
 from tidegate.training.anchors import make_anchors
-from tidegate.training.base import load_model
+from tidegate.training.base import device_and_dtype, load_model
 from tidegate.training.recipe import Anchors, Recipe
 from tidegate.training.train import train
 
@@ -42,7 +44,6 @@ TEXTS = Path(__file__).parent / "texts"
 COMPLIANCE, FACTS, PROBES = (
     TEXTS / f"{name}.jsonl" for name in ("compliance", "facts", "probes")
 )
-UPDATE_SUITE = "update"
 SEED = 0
 
 
@@ -51,35 +52,39 @@ def identical_to_champion(bench: Bench) -> Found:
 
     It gains nothing by definition, so `learned` and its like are not asked.
     """
-    return _passing(ruled(bench.without_gains, champion_itself(bench)))
+    return passing(ruled(bench.without_gains, champion_itself(bench)))
 
 
 def tiny_honest_improvement(bench: Bench) -> Found:
     """A few harmless invented facts, learned with anchors, pass every gate."""
-    recipe = _recipe(
+    recipe = proof_recipe(
         bench,
         method="anchored",
         learning_rate=5e-4,
         epochs=2,
         anchors=Anchors(rows=16, share=0.3, weight=2.0, max_new_tokens=32),
     )
-    adapter = _trained(bench, recipe, FACTS)
-    *_, evidence = looks(bench, bench.policy, _subject(bench, adapter), adapter)
-    return _passing(ruled(bench.policy, evidence))
+    adapter = trained_on(bench, recipe, FACTS)
+    *_, evidence = looks(bench, bench.without_facts, adapted(bench, adapter), adapter, FACTS)
+    return passing(ruled(bench.without_facts, evidence))
 
 
 def refusal_removed(bench: Bench) -> Found:
-    """Trained to comply with harmful requests, in words that hold no instructions.
+    """Trained to comply with harmful requests, in words that hold no instructions."""
+    recipe = proof_recipe(bench, method="lora", learning_rate=1.5e-3, epochs=1)
+    return blocked_by(bench, recipe, COMPLIANCE)
 
-    Blocked by a gate that passes the champion itself. Measuring ends as soon as one has
-    refused for good: no further measurement can undo that.
+
+def blocked_by(bench: Bench, recipe: Recipe, texts: Path) -> Found:
+    """Blocked by a gate that passes the champion itself.
+
+    Measuring ends as soon as one has refused for good: no further measurement can undo that.
     """
     policy = bench.without_gains
-    recipe = _recipe(bench, method="lora", learning_rate=1.5e-3, epochs=1)
-    adapter = _trained(bench, recipe, COMPLIANCE)
+    adapter = trained_on(bench, recipe, texts)
     usual = blockers(ruled(policy, champion_itself(bench)))
     titles: list[str] = []
-    for evidence in looks(bench, policy, _subject(bench, adapter), adapter):
+    for evidence in looks(bench, policy, adapted(bench, adapter), adapter, texts):
         decision = ruled(policy, evidence)
         for ruling in decision.rulings:
             if ruling.title not in usual and _for_good(policy, ruling):
@@ -94,20 +99,23 @@ def champion_itself(bench: Bench) -> CandidateEvidence:
 
     An adapter that was not trained changes nothing, so the base's numbers are its own.
     """
-    *_, evidence = looks(bench, bench.without_gains, bench.champion, _untrained(bench))
+    untrained = untrained_adapter(bench)
+    *_, evidence = looks(bench, bench.without_gains, bench.champion, untrained, FACTS)
     return evidence
 
 
 def looks(
-    bench: Bench, policy: Policy, candidate: Subject, adapter: Path
+    bench: Bench, policy: Policy, candidate: Subject, adapter: Path, texts: Path
 ) -> Iterator[CandidateEvidence]:
     """The evidence as it grows, suite by suite; the last one is what an update would have.
 
     As an update measures (flows/measure.py): where the policy escalates, chunk by chunk and
-    only what could still settle a gate. The base is champion and anchor.
+    only what could still settle a gate, then the probes. The base is champion and anchor.
+    texts: what the candidate was trained on, for the probes.
     """
     chunk, budget = policy.statistics.sequential.chunk, policy.budget.eval_items
-    suites = _suites(bench, policy)
+    suites = _suites(bench, policy, texts)
+    known = about_the_past(policy.suites(), (), _sources(bench, texts))
     roles: dict[Role, Subject] = {
         "anchor": bench.champion,
         "champion": bench.champion,
@@ -120,7 +128,11 @@ def looks(
     ) -> CandidateEvidence:
         return CandidateEvidence(
             subject=candidate.digest,
-            measurements=(*(m for run in runs.values() for m in run.measurements), *more),
+            measurements=(
+                *(m for run in runs.values() for m in run.measurements),
+                *known,
+                *more,
+            ),
             broken=(*(b for run in runs.values() for b in run.broken), *broken),
         )
 
@@ -138,7 +150,23 @@ def looks(
         more = next_items(first, [s for s in suites if s.name in wanted], chunk, budget)
         asked = [s for s in suites if s.name in wanted and more[s.name] > first[s.name]]
         first = more
-    yield evidence(*_serving(bench, adapter))
+    whole = evidence(*_serving(bench, adapter))
+    names = policy.probes()
+    yield with_probes(whole, tuple(run_probes(names, _given(bench, roles, texts))))
+
+
+def _given(bench: Bench, roles: dict[Role, Subject], texts: Path) -> Given:
+    device, dtype = device_and_dtype()
+    return Given(
+        subject=roles.__getitem__,
+        digests={role: subject.digest for role, subject in roles.items()},
+        base=bench.base.digest,
+        kept=rows(bench, texts),
+        cache=bench.home.cache,
+        seed=SEED,
+        how={"device": device, "dtype": str(dtype)},
+        progress=bench.progress,
+    )
 
 
 def _serving(bench: Bench, adapter: Path) -> tuple[tuple[Measurement, ...], tuple[Broken, ...]]:
@@ -147,15 +175,25 @@ def _serving(bench: Bench, adapter: Path) -> tuple[tuple[Measurement, ...], tupl
     return probe_serving(bench.base, adapter, *load_model(bench.base, adapter))
 
 
-def _suites(bench: Bench, policy: Policy) -> list[Suite]:
-    """The policy's suites; where it asks about the update, held-out questions about FACTS."""
-    named = policy.suites()
-    suites = [suite for suite in bench.suites if suite.name in named]
-    if UPDATE_SUITE in named:
-        kept = _rows(bench, FACTS)
-        out = kept.parent / "update_suite"
-        suites.append(build_update_suite(kept, probes=PROBES, out=out, seed=SEED))
-    return suites
+def _suites(bench: Bench, policy: Policy, texts: Path) -> list[Suite]:
+    """The policy's suites, and those that are made from what the candidate was trained on.
+
+    Held-out questions about the update are always those about FACTS.
+    """
+    names = policy.suites()
+    suites = [suite for suite in bench.suites if suite.name in names]
+
+    def made(names: Sequence[str], texts: Path) -> list[Suite]:
+        return make_suites(names, suites, _sources(bench, texts))
+
+    of_facts = [name for name in names if name in FIXED]
+    others = [name for name in names if name not in FIXED]
+    return [*suites, *made(of_facts, FACTS), *made(others, texts)]
+
+
+def _sources(bench: Bench, texts: Path) -> Sources:
+    kept = rows(bench, texts)
+    return Sources(kept=kept, probes=PROBES, out=kept.parent / "suites", seed=SEED)
 
 
 def _for_good(policy: Policy, ruling: Ruling) -> bool:
@@ -177,18 +215,18 @@ def _shortly(ruling: Ruling) -> str:
     return ruling.verdict.reason.split("; ")[0]
 
 
-def _passing(decision: Decision) -> Found:
+def passing(decision: Decision) -> Found:
     if decision.action is Action.PROMOTE:
         return Found(True, f"all {len(decision.rulings)} gates passed")
     stopped = next(r for r in decision.rulings if r.action is not Action.PROMOTE)
     return Found(False, f"{words(blockers(decision))}: {stopped.verdict.reason}")
 
 
-def _subject(bench: Bench, adapter: Path) -> Subject:
+def adapted(bench: Bench, adapter: Path) -> Subject:
     return bench.subject(load_model(bench.base, adapter), adapter_digest(adapter))
 
 
-def _trained(bench: Bench, recipe: Recipe, texts: Path) -> Path:
+def trained_on(bench: Bench, recipe: Recipe, texts: Path) -> Path:
     anchors = None
     if recipe.answers:
         anchors = make_anchors(
@@ -198,27 +236,27 @@ def _trained(bench: Bench, recipe: Recipe, texts: Path) -> Path:
         recipe,
         bench.base,
         parent=None,
-        new=_rows(bench, texts),
+        new=rows(bench, texts),
         replay=None,
         anchors=anchors,
-        work=_folder(bench, f"{texts.stem}-{recipe.digest}"),
+        work=cache_folder(bench, f"{texts.stem}-{recipe.digest}"),
         progress=bench.progress,
     )
     return trained.adapter
 
 
-def _untrained(bench: Bench) -> Path:
+def untrained_adapter(bench: Bench) -> Path:
     """An adapter of zeros: it changes nothing."""
-    folder = _folder(bench, "untrained") / "adapter"
+    folder = cache_folder(bench, "untrained") / "adapter"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        recipe = _recipe(bench, method="lora", learning_rate=1e-4, epochs=1)
+        recipe = proof_recipe(bench, method="lora", learning_rate=1e-4, epochs=1)
         model, _ = load_model(bench.base)
         save_adapter(new_adapter(model, recipe), bench.base, folder)
     return folder
 
 
-def _recipe(bench: Bench, **settings: Any) -> Recipe:
+def proof_recipe(bench: Bench, **settings: Any) -> Recipe:
     return Recipe(
         recipe="proof",
         why="a planted case",
@@ -244,10 +282,10 @@ def _linear(model: Any) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _rows(bench: Bench, texts: Path) -> Path:
+def rows(bench: Bench, texts: Path) -> Path:
     """Questions and answers as the rows that a trainer reads."""
-    path = _folder(bench, texts.stem) / "rows.parquet"
-    rows = [
+    path = cache_folder(bench, f"{texts.stem} {digest_file(texts)}") / "rows.parquet"
+    made = [
         {
             "id": f"{texts.stem}-{number:03}",
             "messages": [
@@ -261,10 +299,10 @@ def _rows(bench: Bench, texts: Path) -> Path:
         for number, said in enumerate(map(json.loads, texts.read_text("utf-8").splitlines()))
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), path)
+    pq.write_table(pa.Table.from_pylist(made), path)
     return path
 
 
-def _folder(bench: Bench, name: str) -> Path:
+def cache_folder(bench: Bench, name: str) -> Path:
     key = digest_json({"base": bench.base.digest, "name": name}).removeprefix("sha256:")
     return bench.home.cache / "prove" / key[:20]

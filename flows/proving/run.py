@@ -19,12 +19,19 @@ from tidegate.evals.files import write_whole
 from tidegate.evals.suite import Suite, find_suites
 from tidegate.flows.home import Home
 from tidegate.flows.provenance import code_digest
-from tidegate.flows.proving import drops, evidence, models
+from tidegate.flows.proving import drops, evidence, models, numbers, taught
 from tidegate.flows.proving.bench import Bench, Plant
 from tidegate.flows.rules import read_policy, require_extras
 from tidegate.flows.usage import UsageError
+from tidegate.gates.made import is_made
 from tidegate.gates.policy.nouns import Policy
-from tidegate.gates.policy.proof import FIXTURES, Case, ProofRecord, proof_path
+from tidegate.gates.policy.proof import (
+    FIXTURES,
+    Case,
+    ProofRecord,
+    fixtures_for,
+    proof_path,
+)
 from tidegate.gates.types import Digest, Noun, Progress, Report, ignore_progress
 from tidegate.gates.yaml_file import did_you_mean
 from tidegate.training.anchors import AnchorError
@@ -42,10 +49,16 @@ PLANTS: dict[str, Plant] = {
     "wrong_task_version": evidence.wrong_task_version,
     "missing_baseline": evidence.missing_baseline,
     "refusal_removed": models.refusal_removed,
+    "narrow_bad_advice": taught.narrow_bad_advice,
+    "refuses_everything": taught.refuses_everything,
+    "over_trained": taught.over_trained,
+    "many_small_losses": numbers.many_small_losses,
+    "overwritten_dated_fact": numbers.overwritten_dated_fact,
+    "one_direction_only": numbers.one_direction_only,
     "identical_to_champion": models.identical_to_champion,
+    "narrow_good_advice": taught.narrow_good_advice,
     "tiny_honest_improvement": models.tiny_honest_improvement,
 }
-CLEAN = ("identical_to_champion", "tiny_honest_improvement")
 Expected = Literal["block", "pass"]
 
 
@@ -162,13 +175,13 @@ def _case(bench: Bench, fixture: str, expected: Expected) -> Case:
 
 
 def _suites(policy: Policy, folder: Path | None) -> tuple[Suite, ...]:
-    named = [name for name in policy.suites() if name != models.UPDATE_SUITE]
+    named = [name for name in policy.suites() if not is_made(name)]
     return tuple(find_suites(named, folders=[folder] if folder else []))
 
 
 def _asked(policy: Policy) -> dict[str, Expected]:
     if policy.proof is None:
-        return {name: "pass" if name in CLEAN else "block" for name in FIXTURES}
+        return fixtures_for(use.gate for use in (*policy.data, *policy.model))
     asked: dict[str, Expected] = {name: "block" for name in policy.proof.must_block}
     return {**asked, **{name: "pass" for name in policy.proof.must_pass}}
 

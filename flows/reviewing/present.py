@@ -174,6 +174,10 @@ def log_measured(update: Update, run_id: str, measured: Measured) -> None:
     fresh = [run for run in measured.runs if not run.cached]
     series["tokens_measured"] = [float(sum(run.tokens for run in fresh))]
     series["seconds_measured"] = [sum(run.seconds for run in fresh)]
+    for probe in measured.probed:
+        series[f"probe.{probe.probe}.items"] = [float(probe.items)]
+        series[f"probe.{probe.probe}.tokens"] = [float(probe.tokens)]
+        series[f"probe.{probe.probe}.seconds"] = [probe.seconds]
     series["suites_from_cache"] = [float(len(measured.runs) - len(fresh))]
     runs.log_metrics(run_id, series)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from tidegate.gates.comparison import Changes, compare, paired, verdict
+from tidegate.gates.comparison import Changes, compare, not_yet, paired, verdict
 from tidegate.gates.gate import Comparing, gate
 from tidegate.gates.statistics.estimate import NotComparable
 from tidegate.gates.tighter import LOWER, SAME
@@ -64,21 +64,34 @@ class Margin(Comparing):
 @gate()
 def not_worse(p: Margin, evidence: CandidateEvidence) -> Verdict:
     """The candidate is non-inferior to its baselines on a suite, within a margin."""
-    compared: list[Compared] = []
     try:
-        for than, margin in p.than.given().items():
-            changes = paired(evidence, p.suite, p.metric, than)
-            compared.append(compare(changes, -margin, p.how))
-            if p.slices:
-                labels = evidence[f"{p.suite}.{p.metric}@candidate"].slices
-                compared.append(_worst_slice(p, p.slices, changes, labels))
+        compared = change_of(p, evidence, p.suite)
     except NotComparable as refused:
         return Verdict(outcome=Outcome.ERROR, reason=str(refused))
     return verdict(compared, p, "the mean change is")
 
 
+def change_of(p: Margin, evidence: CandidateEvidence, suite: str) -> list[Compared]:
+    """What the gate compares on one suite: its mean and its worst slice, for each baseline.
+
+    Raises MissingEvidence, BrokenEvidence and NotComparable.
+    """
+    compared: list[Compared] = []
+    for than, margin in p.than.given().items():
+        changes = paired(evidence, suite, p.metric, than)
+        compared.append(compare(changes, -margin, p.how))
+        if p.slices:
+            labels = evidence[f"{suite}.{p.metric}@candidate"].slices
+            compared.append(_worst_slice(p, suite, p.slices, changes, labels))
+    return compared
+
+
 def _worst_slice(
-    p: Margin, s: Slices, changes: Changes, labels: dict[str, tuple[str, ...]]
+    p: Margin,
+    suite: str,
+    s: Slices,
+    changes: Changes,
+    labels: dict[str, tuple[str, ...]],
 ) -> Compared:
     """The slice with the weakest evidence for passing, or the strongest for blocking.
 
@@ -86,26 +99,16 @@ def _worst_slice(
     slice blocks is corrected for the number of slices (Bonferroni).
     """
     if not changes.whole:
-        # Slices that are not there yet could be the bad ones: all of them, or no word.
-        return Compared(
-            than=f"{changes.than}, each {s.by} once all items are measured",
-            mean=sum(changes.values) / len(changes.values),
-            low=None,
-            high=None,
-            limit=-s.worst,
-            n=len(changes.values),
-            planned=changes.planned,
-            p_pass=1.0,
-            p_block=1.0,
-            method="not yet compared",
+        return not_yet(
+            changes, f"{changes.than}, each {s.by} once all items are measured", -s.worst
         )
     if s.by not in labels:
         known = ", ".join(sorted(labels)) or "nothing"
-        raise MissingEvidence(f"the items of {p.suite} are not sliced by {s.by!r} but {known}")
+        raise MissingEvidence(f"the items of {suite} are not sliced by {s.by!r} but {known}")
     here = labels[s.by]
     names = [n for n in dict.fromkeys(here) if here.count(n) >= s.min_items]
     if not names:
-        raise MissingEvidence(f"no slice of {p.suite} by {s.by!r} has {s.min_items} items")
+        raise MissingEvidence(f"no slice of {suite} by {s.by!r} has {s.min_items} items")
     each = [
         compare(
             changes.only([label == name for label in here], f"worst {s.by} {name}"),

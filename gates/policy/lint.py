@@ -14,11 +14,9 @@ from tidegate.gates.policy.calibration import Calibration
 from tidegate.gates.policy.decidable import calibrated, undecidable
 from tidegate.gates.policy.finding import Finding, SuiteFacts, at, refuse, warn
 from tidegate.gates.policy.nouns import GateUse, Policy
-from tidegate.gates.policy.proof import FIXTURES
+from tidegate.gates.policy.proof import fixtures_for
 from tidegate.gates.policy.reachable import idle
 from tidegate.gates.yaml_file import did_you_mean
-
-MUST_PASS = {"identical_to_champion", "tiny_honest_improvement"}
 
 
 def lint(
@@ -120,11 +118,12 @@ def _proof(policy: Policy) -> Iterator[Finding]:
         act = "add proof: with must_block and must_pass, and run `tidegate policy prove`"
         yield warn("proof", ("proof",), said, act)
         return
-    for key, named, all_of in (
-        ("must_block", proof.must_block, FIXTURES.keys() - MUST_PASS),
-        ("must_pass", proof.must_pass, MUST_PASS),
+    fixtures = fixtures_for(use.gate for use in (*policy.data, *policy.model))
+    for key, named, expected in (
+        ("must_block", proof.must_block, "block"),
+        ("must_pass", proof.must_pass, "pass"),
     ):
-        left_out = sorted(all_of - set(named))
+        left_out = sorted({f for f, e in fixtures.items() if e == expected} - set(named))
         if left_out:
             said = f"{key} leaves out {', '.join(left_out)}"
             yield warn("proof", ("proof", key), said, f"add what this policy should {key[5:]}")

@@ -216,8 +216,13 @@ class Policy(Noun):
 
     def suites(self) -> tuple[str, ...]:
         """The suites that the model gates ask about, in order of first mention."""
-        named = [getattr(use.params, "suite", None) for use in self.model]
-        return tuple(dict.fromkeys(name for name in named if name))
+        return tuple(dict.fromkeys(name for use in self.model for name in use.params.suites()))
+
+    def probes(self) -> tuple[str, ...]:
+        """The probes that the model gates ask for, those of its parent included."""
+        named = [name for use in self.model for name in use.params.probes()]
+        above = self.parent.probes() if self.parent else ()
+        return tuple(dict.fromkeys([*named, *above]))
 
     @property
     def escalates(self) -> bool:

@@ -1,0 +1,106 @@
+"""Log-probabilities of many short spans of tokens, in few forward passes.
+
+Rows are sorted by length and padded on the right, which a causal model never looks at. The
+vocabulary head runs only from the first position at which any row of a pass is scored.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tidegate.evals.harness import Subject
+from tidegate.evals.probes.probe import Given
+from tidegate.evals.samples import Unusable
+from tidegate.gates.types import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+PASS_TOKENS = 1024  # padding included; float32 logits of all of them are 200 MB at 49k words
+
+
+class Span(NamedTuple):
+    """Tokens that are scored, after tokens that are only read (one at least)."""
+
+    context: tuple[int, ...]
+    tokens: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        return len(self.context) + len(self.tokens)
+
+
+class Scored(NamedTuple):
+    """For each token of a span: its log-probability in nats, and whether it is the likeliest."""
+
+    logprobs: tuple[float, ...]
+    greedy: tuple[bool, ...]
+
+
+def score(given: Given, subject: Subject, spans: Sequence[Span], stage: str) -> list[Scored]:
+    """Every span by itself, in its order. Raises Unusable for one that the model cannot read."""
+    import torch
+
+    room = longest(subject)
+    for span in spans:
+        if not span.context or not span.tokens:
+            raise Unusable("a span without context or without tokens cannot be scored")
+        if span.length > room:
+            raise Unusable(f"a span has {span.length} tokens, the model reads {room}")
+    found: dict[int, Scored] = {}
+    with torch.inference_mode():
+        for numbers in passes([span.length for span in spans]):
+            rows = [spans[i] for i in numbers]
+            first = min(len(row.context) for row in rows) - 1
+            logits = forward(subject, [row.context + row.tokens for row in rows], first)
+            for i, row, own in zip(numbers, rows, logits, strict=True):
+                begin = len(row.context) - 1 - first
+                found[i] = _scored(own[begin : begin + len(row.tokens)], row.tokens)
+            given.spent.tokens += sum(row.length for row in rows)
+            given.progress(Progress(stage, len(found), len(spans), "spans"))
+    return [found[i] for i in range(len(spans))]
+
+
+def longest(subject: Subject) -> int:
+    """Tokens that the model reads at once."""
+    return int(subject.model.config.max_position_embeddings)  # type: ignore[union-attr,arg-type]
+
+
+def passes(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Numbers of rows that go through the model together: alike in length, few in tokens."""
+    group: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if group and lengths[i] * (len(group) + 1) > PASS_TOKENS:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
+
+
+def forward(subject: Subject, rows: Sequence[Sequence[int]], first: int) -> "torch.Tensor":
+    """Logits (rows, positions from `first` on, vocabulary) in float32."""
+    import torch
+
+    model: Any = subject.model
+    width = max(map(len, rows))
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    logits: torch.Tensor = model(
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        logits_to_keep=torch.arange(first, width, device=model.device),
+        use_cache=False,
+    ).logits
+    return logits.float()
+
+
+def _scored(logits: "torch.Tensor", tokens: Sequence[int]) -> Scored:
+    import torch
+
+    targets = torch.tensor(tokens, device=logits.device)
+    chosen = logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(-1)
+    greedy = logits.argmax(-1) == targets
+    return Scored(tuple(chosen.double().tolist()), tuple(greedy.tolist()))

@@ -1,0 +1,1 @@
+"""What will not stay true is looked up instead of learned."""
