@@ -15,6 +15,7 @@ from tidegate.flows.commands import (
     blame,
     calibrate_data,
     documents,
+    drift,
     due,
     forget,
     reconcile,
@@ -77,6 +78,7 @@ app.add_typer(ledger_commands, name="ledger")
 app.add_typer(lineage_commands, name="lineage")
 app.add_typer(statement_commands, name="statement")
 app.add_typer(gateway_commands, name="gateway")
+app.command("drift", epilog=drift.EXAMPLE)(drift.drift)
 app.command("due", epilog=due.EXAMPLE)(due.due)
 app.command("documents", epilog=documents.EXAMPLE)(documents.documents)
 app.command("blame", epilog=blame.EXAMPLE)(blame.blame)

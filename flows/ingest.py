@@ -172,25 +172,24 @@ def _records(
             yield row.line, no
 
 
-def consenting_ids(
+def consenting_records(
     drops: Sequence[str | Path], home: Home, now: datetime, defaults: Mapping[str, object]
-) -> set[str]:
-    """The ids of all rows of the drops that a batch would hold; writes nothing.
+) -> Iterator[Record]:
+    """All rows of the drops that a batch would hold, as they come; writes nothing.
 
     Arguments and errors as of `ingest`, but that drops without a row are no error.
     """
     said, erased = _checked(defaults, now), Erased(home)
-    return {
-        found.id
-        for source in find(drops, home, said)
-        for _, found in _records(source, now, said)
-        if not isinstance(found, Unreadable)
-        and found.consent
-        # Whoever was erased was here once, so the key is there: nothing is written.
-        and not (
-            erased.wanted and erased.names(found.id, pseudonym(pseudonym_key(home), found.user))
-        )
-    }
+    for source in find(drops, home, said):
+        for _, found in _records(source, now, said):
+            if isinstance(found, Unreadable) or not found.consent:
+                continue
+            # Whoever was erased was here once, so the key is there: nothing is written.
+            if erased.wanted and erased.names(
+                found.id, pseudonym(pseudonym_key(home), found.user)
+            ):
+                continue
+            yield found
 
 
 def _shape(value: Mapping[str, Any], where: str, defaults: Mapping[str, Any]) -> Shape | None:

@@ -1,4 +1,4 @@
-"""Whether it is time for an update: enough new rows, or too long since the last one.
+"""Whether it is time for an update: enough new rows, too long since the last one, or drift.
 
 A row is new if no decided update of the model line had its id in its batch. Whether the update
 promoted it or refused it does not matter: what was judged once does not wake anybody again.
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from tidegate.flows.drifting.drift import Drift, drift_of
 from tidegate.flows.home import Home
-from tidegate.flows.ingest import NO_DEFAULTS, consenting_ids
+from tidegate.flows.ingest import NO_DEFAULTS, consenting_records
 from tidegate.flows.intake.batches import RECORDS
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.locks import is_held
@@ -31,6 +32,7 @@ class Waking(Noun):
     new_rows: int
     since: float | None  # seconds since the last update was decided; None: there was none
     last: str | None  # the statement about it
+    drift: Drift | None = None  # None: nobody asked
 
     @property
     def exit_code(self) -> int:
@@ -39,9 +41,15 @@ class Waking(Noun):
 
 
 def wake(
-    new_rows: int, since: float | None, *, rows: int, age: float, last: str | None = None
+    new_rows: int,
+    since: float | None,
+    *,
+    rows: int,
+    age: float,
+    last: str | None = None,
+    drift: Drift | None = None,
 ) -> Waking:
-    """Enough new rows, or too long a time and at least one.
+    """Enough new rows, or too long a time or drift and at least one.
 
     new_rows: never seen before by an update. since: seconds since the last one; None if there
     was none, and then only rows count. rows: enough. age: seconds that are too long.
@@ -59,6 +67,8 @@ def wake(
         due, why = False, "nothing new to learn"
     elif since is not None and since >= age:
         due, why = True, f"too long since the last update (limit {age / DAY:.1f} days)"
+    elif drift is not None and drift.drifted:
+        due, why = True, drift.reason
     else:
         due, why = False, "too few new rows, and not too long yet"
     return Waking(
@@ -67,6 +77,7 @@ def wake(
         new_rows=new_rows,
         since=since,
         last=last,
+        drift=drift,
     )
 
 
@@ -79,8 +90,11 @@ def look(
     age: float,
     now: datetime | None = None,
     defaults: Mapping[str, object] = NO_DEFAULTS,
+    drifting: bool = False,
 ) -> Waking:
     """Look into the drops and the ledger, and write nothing.
+
+    drifting: what has arrived is also compared with what the champion learned.
 
     Every row is read; memory holds the ids of the drops and of the batches before them. A
     batch that was removed since is unknown, so its rows count as new. An update of this line
@@ -91,8 +105,16 @@ def look(
     decided = _decided(home, model)
     last = decided[-1] if decided else None
     since = None if last is None else (now - last.decided_at).total_seconds()
-    waiting = consenting_ids(drops, home, now, defaults) - _known(home, decided)
-    found = wake(len(waiting), since, rows=rows, age=age, last=last.statement if last else None)
+    arrived = {record.id for record in consenting_records(drops, home, now, defaults)}
+    waiting = arrived - _known(home, decided)
+    found = wake(
+        len(waiting),
+        since,
+        rows=rows,
+        age=age,
+        last=last.statement if last else None,
+        drift=drift_of(drops, home, model, now, defaults) if drifting else None,
+    )
     if found.due and is_held(home, model):
         said = f"an update of {model!r} is running; {found.reason}"
         return found.model_copy(update={"due": False, "reason": said})

@@ -73,7 +73,7 @@ class Place:
             model=model,
             subjects={"batch": made.digest, "base": digest_bytes(b"base")},
             about={
-                "decision_id": f"u-{model}-{made.digest[-8:]}", "action": act, "version": "2",
+                "decision_id": f"u-{model}-{made.digest[-8:]}", "action": act, "version": "2", "parent": "1",
                 "rulings": [],
             },
             decided_at=NOW - timedelta(days=days_ago),

@@ -25,6 +25,9 @@ def due(
     age: Annotated[
         str, typer.Option(help="So long after the last update, any new row is enough.")
     ] = "7d",
+    drift: Annotated[
+        bool, typer.Option("--drift", help="Any new row is enough if the drops have drifted.")
+    ] = False,
     model: Model = "assistant",
     fill: Fill = None,
     home: Place = None,
@@ -35,7 +38,13 @@ def due(
     from tidegate.flows.waking import look
 
     found = look(
-        drops, place, model, rows=rows, age=seconds("--age", age), defaults=pairs(fill)
+        drops,
+        place,
+        model,
+        rows=rows,
+        age=seconds("--age", age),
+        defaults=pairs(fill),
+        drifting=drift,
     )
     if as_json:
         print_json({"model": model, **found.model_dump(mode="json")})

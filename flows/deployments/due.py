@@ -25,6 +25,7 @@ def update_when_due(
     model: ModelLine = "assistant",
     rows: Rows = 200,
     age: Age = "7d",
+    drift: bool = False,
     deployment: str = "update/update",
     defaults: dict[str, str] | None = None,
     home: str | None = None,
@@ -39,6 +40,7 @@ def update_when_due(
         model: The model line.
         rows: So many new rows are enough.
         age: So long after the last update any new row is enough, as 7d or 12h.
+        drift: Any new row is enough if the drops have drifted from what was learned.
         deployment: Which deployment to start, as FLOW/NAME.
         defaults: Values for fields that a drop does not have.
         home: Folder of the state; the worker's TIDEGATE_HOME if none is given.
@@ -50,6 +52,7 @@ def update_when_due(
         rows=rows,
         age=TypeAdapter(Duration).validate_python(age),
         defaults=defaults or {},
+        drifting=drift,
     )
     if not found.due:
         return Completed(name="NotDue", message=found.reason)

@@ -1,0 +1,1 @@
+"""Whether what arrives is still like what the champion was trained on."""
