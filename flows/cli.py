@@ -18,6 +18,7 @@ from tidegate.flows.commands import (
     drift,
     due,
     forget,
+    metrics,
     reconcile,
 )
 from tidegate.flows.commands.common import (
@@ -79,6 +80,7 @@ app.add_typer(lineage_commands, name="lineage")
 app.add_typer(statement_commands, name="statement")
 app.add_typer(gateway_commands, name="gateway")
 app.command("drift", epilog=drift.EXAMPLE)(drift.drift)
+app.command("metrics", epilog=metrics.EXAMPLE)(metrics.metrics)
 app.command("due", epilog=due.EXAMPLE)(due.due)
 app.command("documents", epilog=documents.EXAMPLE)(documents.documents)
 app.command("blame", epilog=blame.EXAMPLE)(blame.blame)

@@ -37,6 +37,7 @@ from tidegate.flows.made_suites import (
     past_of,
 )
 from tidegate.flows.measure import Material, Measured, measure
+from tidegate.flows.notifying import tell_decided
 from tidegate.flows.one_update import Update, UpdateResult
 from tidegate.flows.progress import counted
 from tidegate.flows.progress import report as progress
@@ -136,6 +137,7 @@ def update(
         work = place.updates / update_id(line, batch, rules, how, asked, probes, known)
         earlier = decided_before(line, batch, work)
         if earlier is not None:
+            tell_decided(place, earlier)  # if it was killed before it could
             return earlier
         begun = Update.begin(line, work, batch, rules, how, asking)
         remember(work, policy, probes, suites, trusted)
@@ -333,6 +335,7 @@ def published(finished: Update) -> UpdateResult:
         markdown=rulings_page(result.decision, f"{result.model} version {result.version}"),
         description=f"Decision about {result.update_id}",
     )
+    tell_decided(finished.line.home, result)
     return result
 
 

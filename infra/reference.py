@@ -64,6 +64,8 @@ USES = {
     "pyopenssl": "not used by us; model-signing imports it without saying so",
     "cyclonedx-python-lib": "the bill of materials, and the schema that judges it",
     "huggingface-hub": "the model card's front matter, written and read again",
+    "apprise": "messages about what waits for a person, to a hundred services",
+    "prometheus-client": "counters in the text format of Prometheus",
 }
 
 

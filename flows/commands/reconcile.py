@@ -30,6 +30,7 @@ def reconcile(
     registry does not answer.
     """
     place, console = start(home, as_json)
+    from tidegate.flows.notifying import tell_findings
     from tidegate.flows.reconciling.compare import compare
     from tidegate.flows.reconciling.repair import repair as put_back
     from tidegate.flows.reconciling.show import as_document, show_compared
@@ -41,6 +42,7 @@ def reconcile(
             if done is not None:
                 repaired.append(done)
         compared = compare(place, model, tracking_uri)
+    tell_findings(place, compared.findings)
     if as_json:
         print_json(as_document(compared, repaired))
     else:

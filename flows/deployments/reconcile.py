@@ -9,6 +9,7 @@ from prefect.states import Completed, Failed
 
 from tidegate.flows.deployments.parameters import ModelLine
 from tidegate.flows.home import Home
+from tidegate.flows.notifying import tell_findings
 from tidegate.flows.reconciling.compare import compare
 from tidegate.flows.reconciling.show import findings_page, summary
 
@@ -19,7 +20,7 @@ def reconcile(
 ) -> State[None]:
     """Compare one model line, or all of them, with the ledger; changes nothing.
 
-    Ends Failed if there are findings, so that an automation can tell somebody, and raises if
+    Ends Failed if there are findings, which are told ($TIDEGATE_NOTIFY), and raises if
     the ledger is broken or MLflow does not answer.
 
     Args:
@@ -34,5 +35,6 @@ def reconcile(
         markdown=findings_page(compared),
         description="Ledger and registry, compared",
     )
+    tell_findings(place, compared.findings)
     said = summary(compared)
     return Failed(message=said) if compared.findings else Completed(message=said)
