@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 
 from tests.update_example import example, policy, private_suite, stopped_at_the_data
+from tidegate.evals.harness import SuiteRun
 from tidegate.flows.checking.evidence import GateCount
+from tidegate.flows.measure import Measured
 from tidegate.flows.reviewing.comparisons import DriftPoint, compare, drift_of, drift_tags
+from tidegate.flows.reviewing.cost import costs
 from tidegate.flows.reviewing.report import (
     UpdateReport,
     item_texts,
     render_check,
     render_update,
 )
-from tidegate.flows.reviewing.wording import because, clean
+from tidegate.flows.reviewing.wording import because, clean, level
 from tidegate.gates.comparison import paired
 from tidegate.gates.types import (
     Action,
@@ -176,6 +179,40 @@ def test_numbers_are_those_of_the_gates() -> None:
     refusal = [c for c in report.comparisons if c.suite == "refusal"]
     assert [(c.than, c.limit) for c in refusal] == [("champion", -0.1), ("anchor", -0.2)]
     assert seen["not_worse(refusal.margin)"] in [pytest.approx(c.low) for c in refusal]
+
+
+def test_the_worst_items_show_what_each_model_scored() -> None:
+    report = example()
+    assert report.evidence is not None
+    refusal = report.comparisons[0]
+    worst = refusal.worst[0]
+    by_role = {
+        role: dict(zip(m.items, m.values, strict=True))[worst.id]
+        for role, m in report.measured()[refusal.name].items()
+    }
+    assert worst.scores == by_role and by_role.keys() == {"candidate", "champion", "anchor"}
+    assert worst.change == pytest.approx(by_role["candidate"] - by_role["champion"])
+    page = render_update(report)
+    assert all(level(score) in page for score in by_role.values())
+
+
+@pytest.mark.parametrize(("cached", "said"), [(False, "1.5"), (True, "0.0")])
+def test_what_measuring_cost_is_told_by_gate(cached: bool, said: str) -> None:
+    report = example()
+    assert report.evidence is not None
+    kept = {"version": 1, "items": 60, "tokens": 7000, "seconds": 1.5}
+    runs = tuple(
+        SuiteRun(suite="refusal", role=role, cached=cached or role != "candidate", **kept)
+        for role in ("candidate", "champion", "anchor")
+    )
+    found = costs(report.policy, Measured(report.evidence, runs, "it ended"))
+    refusal = next(cost for cost in found if cost.gate == "not_worse(refusal.margin)")
+    fresh = 0 if cached else 1
+    assert (refusal.items, refusal.tokens) == (60 * fresh, 7000 * fresh)
+    assert (refusal.runs, refusal.kept) == (3, 3 - fresh)
+    page = render_update(replace(report, costs=found))
+    assert "What measuring cost" in page and f'<td class="n">{said}</td>' in page
+    assert "What measuring cost" not in render_update(report)
 
 
 def test_what_could_not_be_compared_is_said() -> None:

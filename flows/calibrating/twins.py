@@ -87,6 +87,7 @@ def twins_folder(parent: Parent, asked: Asked, cache: Path) -> Path:
             path.relative_to(PACKAGE).as_posix(): digest_file(path)
             for folder in ("training", "evals")
             for path in sorted((PACKAGE / folder).rglob("*.py"))
+            if path.parent.name != "probes"  # they ask about a batch: twins are not asked
         },
     }
     return cache / "calibration" / digest_json(key).removeprefix("sha256:")

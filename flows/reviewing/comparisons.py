@@ -34,10 +34,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Item:
-    """One item of a suite, and its change. Text is never kept here."""
+    """One item of a suite: its change, and what each model scored. Text is never kept here."""
 
     id: str
     change: float
+    scores: Mapping[str, float]  # by role; a role that did not answer has none
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def compare(
                     limit=limit,
                     gain=gain,
                     slices=_parts(pairs, slices.get(suite, {})),
-                    worst=_worst(pairs),
+                    worst=_worst(pairs, _scores(evidence, f"{suite}.{metric}")),
                 )
             )
     return tuple(made), tuple(refused)
@@ -151,7 +152,8 @@ def _limits(policy: Policy) -> dict[tuple[str, str, str], tuple[float, bool]]:
         match use.params:
             case Margin() as p:
                 for than, margin in p.than.given().items():
-                    limits[p.suite, p.metric, than] = (-margin, False)
+                    for suite in p.suites():  # dressed as well, where the gate asks so
+                        limits[suite, p.metric, than] = (-margin, False)
             case Gain() as p:
                 limits[p.suite, p.metric, "champion"] = (p.at_least, True)
     return limits
@@ -168,7 +170,22 @@ def _parts(pairs: Sequence[tuple[str, float]], slices: Mapping[str, str]) -> tup
     return tuple(sorted(parts, key=lambda part: part.mean))
 
 
-def _worst(pairs: Sequence[tuple[str, float]]) -> tuple[Item, ...]:
+def _scores(evidence: Evidence, name: str) -> dict[str, dict[str, float]]:
+    """What each model scored on each item of a suite, by role."""
+    found = {}
+    for role in ("candidate", *ROLES):
+        measured = next((m for m in evidence.measurements if m.name == f"{name}@{role}"), None)
+        if measured is not None:
+            found[role] = dict(zip(measured.items, measured.values, strict=True))
+    return found
+
+
+def _worst(
+    pairs: Sequence[tuple[str, float]], scores: Mapping[str, Mapping[str, float]]
+) -> tuple[Item, ...]:
     """The items that lost most; items that lost nothing are nobody's worst."""
-    lost = sorted((change, item) for item, change in pairs if change < 0)
-    return tuple(Item(item, change) for change, item in lost[:WORST])
+    lost = sorted((change, item) for item, change in pairs if change < 0)[:WORST]
+    return tuple(
+        Item(item, change, {role: by[item] for role, by in scores.items() if item in by})
+        for change, item in lost
+    )

@@ -19,6 +19,7 @@ from tidegate.flows.provenance import code_digest, environment, environment_dige
 from tidegate.flows.replay_store import Draw
 from tidegate.flows.reviewing import plots
 from tidegate.flows.reviewing.comparisons import DriftPoint, compare, drift_of, drift_tags
+from tidegate.flows.reviewing.cost import costs
 from tidegate.flows.reviewing.page import review_page
 from tidegate.flows.reviewing.report import DataSummary, UpdateReport, render_update
 from tidegate.flows.tracking import Dataset
@@ -63,6 +64,7 @@ def present(
         trained=update.trained,
         evidence=update.measured.evidence if update.measured else None,
         suites=update.suites,
+        costs=costs(update.policy, update.measured) if update.measured else (),
         drift=drift(update, version),
         provenance={"code": code_digest(), "environment": environment_digest()},
         notes=notes(update),

@@ -22,6 +22,7 @@ from tidegate.evals.suite import Suite
 from tidegate.flows.checking.evidence import GateCount
 from tidegate.flows.reviewing import plots
 from tidegate.flows.reviewing.comparisons import Comparison, DriftPoint, Uncompared, compare
+from tidegate.flows.reviewing.cost import Cost
 from tidegate.flows.reviewing.wording import (
     HEADLINE,
     OUTCOME,
@@ -92,6 +93,7 @@ class UpdateReport:
     trained: "Trained | None" = None  # None: stopped before training, or training failed
     evidence: CandidateEvidence | None = None  # None: never measured
     suites: tuple[Suite, ...] = ()
+    costs: tuple[Cost, ...] = ()  # of measuring, by gate
     drift: tuple[DriftPoint, ...] = ()  # of earlier versions and this one
     provenance: Mapping[str, str] = field(default_factory=dict)  # further digests by name
     notes: tuple[str, ...] = ()
