@@ -42,8 +42,10 @@ class Measured:
 class Material:
     """What the candidate was made of, for the probes that ask about it."""
 
-    kept: Path  # rows that were trained on
+    kept: Path  # rows of the batch that were trained on
     seed: int
+    canaries: Path | None = None  # what was inserted beside them, in clear
+    flagged: tuple[str, ...] = ()  # phrases of what the data gates kept out
 
 
 class _Models:

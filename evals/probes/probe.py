@@ -81,6 +81,8 @@ class Given:
     base: Digest
     kept: Path
     cache: Path
+    canaries: Path | None = None
+    flagged: tuple[str, ...] = ()  # phrases of what the data gates kept out
     seed: int = 0
     how: Mapping[str, str] = field(default_factory=dict)  # device and dtype
     progress: Report = ignore_progress
