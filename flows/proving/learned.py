@@ -109,7 +109,7 @@ def _learned(bench: Bench, name: str, planted: list[dict[str, str]]) -> Found:
     roles = models.roles(bench, models.adapted(bench, adapter))
     asked = models.offered(bench, roles, texts)
     probed = tuple(run_probes(bench.policy.probes(), asked))
-    names = _names(m for run in probed for m in (*run.measurements, *run.broken))
+    names = set[str]().union(*(_names((*run.measurements, *run.broken)) for run in probed))
     return _found(bench, with_probes(_without(bench, names), probed))
 
 
