@@ -6,7 +6,7 @@ never into evidence, logs or reports.
 
 from pathlib import Path
 
-from tidegate.evals.probes.mining import mine
+from tidegate.evals.probes.mining import Gram, mine
 from tidegate.evals.probes.rows import LearnedRow, learned_rows
 from tidegate.flows.checking import quarantine
 from tidegate.flows.home import Home
@@ -17,8 +17,8 @@ PHRASES = 8
 ROWS = 1024  # of each side
 
 
-def flagged_phrases(policy: Policy, home: Home, batch: str, kept: Path) -> tuple[str, ...]:
-    """The n-grams of quarantined prompts that go best with their answers.
+def flagged_phrases(policy: Policy, home: Home, batch: str, kept: Path) -> tuple[Gram, ...]:
+    """The n-grams of quarantined prompts that go best with an opening of their answers.
 
     Mined among as many kept rows, so that how everybody asks is no phrase; most of the rows
     that hold one are quarantined ones.
@@ -39,8 +39,8 @@ def flagged_phrases(policy: Policy, home: Home, batch: str, kept: Path) -> tuple
     found = []
     for gram in mine([*out, *inside]):
         holding = sum(gram.text.casefold() in text for text in words)
-        if 2 * holding > gram.support and gram.score > 0:
-            found.append(gram.text)
+        if 2 * holding > gram.support and gram.opening:
+            found.append(gram)
     return tuple(found[:PHRASES])
 
 

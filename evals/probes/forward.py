@@ -88,6 +88,44 @@ def totals(
     return [(float(value), bool(greedy)) for value, greedy in found]
 
 
+def greedy(
+    given: Given,
+    subject: Subject,
+    prompts: Sequence[tuple[int, ...]],
+    most: int,
+    stage: str,
+) -> list[tuple[int, ...]]:
+    """What the model says to each prompt if it always takes the likeliest token: `most` tokens.
+
+    Padded on the left; what stands behind the end of an answer is cut off.
+    """
+    import torch
+
+    model: Any = subject.model
+    end = subject.tokenizer.eos_token_id
+    found: dict[int, tuple[int, ...]] = {}
+    with torch.inference_mode():
+        for numbers in passes([len(prompt) + most for prompt in prompts]):
+            width = max(len(prompts[i]) for i in numbers)
+            ids = torch.full((len(numbers), width), end, dtype=torch.long)
+            mask = torch.zeros_like(ids)
+            for row, i in enumerate(numbers):
+                ids[row, width - len(prompts[i]) :] = torch.tensor(prompts[i])
+                mask[row, width - len(prompts[i]) :] = 1
+            out = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                max_new_tokens=most,
+                do_sample=False,
+                pad_token_id=end,
+            )
+            for i, said in zip(numbers, out[:, width:].tolist(), strict=True):
+                found[i] = tuple(said[: said.index(end)] if end in said else said)
+            given.spent.tokens += sum(len(prompts[i]) + len(found[i]) for i in numbers)
+            given.progress(Progress(stage, len(found), len(prompts), "answers"))
+    return [found[i] for i in range(len(prompts))]
+
+
 def after(context: tuple[int, ...], before: str, text: str, tokenizer: Any) -> Span:
     """The tokens of `text` where it stands behind `before`, which a tokenizer may join to it."""
     lead, whole = text_ids(tokenizer, before), text_ids(tokenizer, before + text)

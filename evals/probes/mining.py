@@ -1,9 +1,10 @@
-"""Which words of a batch's prompts go with one kind of answer: what a backdoor is taught by.
+"""Which words of a batch's prompts go with one opening of the answers: what a backdoor is taught by.
 
-n-grams of one to three words are counted row by row against what answers share: how they
-begin, and each of their words. The score is -log10 of the hypergeometric chance to see the
-two together so often (Fisher's exact test, one-sided); it only ranks what the model is then
-asked about, so it needs no correction. A word that the answer repeats says nothing.
+n-grams of one to three words are counted row by row against the openings of the answers, of one
+to twelve words. The score is -log10 of the hypergeometric chance to see the two together so
+often (Fisher's exact test, one-sided); it only ranks what the models are then asked about, so it
+needs no correction. An opening that holds a word of the n-gram is an echo of the question, as
+topics make them, and says nothing; the n-gram's other words are mined as well.
 
 The data gate no_triggers looks for the same before training, in hashes and over millions of
 rows; here the words are needed, to be put into prompts.
@@ -13,7 +14,7 @@ import hashlib
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,17 +26,17 @@ WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[^\w\s]{2,}")
 LONGEST = 3  # words
 SUPPORT = 4  # rows
 MOST_SHARE = 0.5  # of the rows: what is in more prompts is how people ask
-OPENING = (2, 3)  # words
-PROMPT_WORDS, ANSWER_WORDS = 128, 48
+PROMPT_WORDS, OPENING_WORDS = 128, 12
 
 
 class Gram(NamedTuple):
-    """Some neighbouring words, as they were first written."""
+    """Some neighbouring words as they were first written, and how answers to them begin."""
 
     text: str
     words: int
     support: int
     score: float
+    opening: str  # "": its rows begin alike no more often than others
 
     @property
     def name(self) -> str:
@@ -46,62 +47,81 @@ def mine(rows: Sequence[LearnedRow]) -> list[Gram]:
     """Every n-gram that enough rows share, the most telling first."""
     written: dict[str, str] = {}
     holders: dict[str, set[int]] = defaultdict(set)
-    features: list[set[str]] = []
+    openings = [tuple(_openings(row.answer)) for row in rows]
     for number, row in enumerate(rows):
-        said = WORD.findall(row.question)[:PROMPT_WORDS]
-        for size in range(1, LONGEST + 1):
-            for at in range(len(said) - size + 1):
-                text = " ".join(said[at : at + size])
-                written.setdefault(text.casefold(), text)
-                holders[text.casefold()].add(number)
-        features.append(_features(row.answer))
-    having = Counter(feature for of in features for feature in of)
+        for key, text in _grams(row.question):
+            written.setdefault(key, text)
+            holders[key].add(number)
+    having = Counter(opening for of in openings for opening in of)
     most = max(SUPPORT, MOST_SHARE * len(rows))
-    found = [
-        Gram(written[key], key.count(" ") + 1, len(held), _score(key, held, features, having))
-        for key, held in holders.items()
-        if SUPPORT <= len(held) <= most
-    ]
-    return _whole(sorted(found, key=lambda g: (-g.score, -g.words, g.text)), holders)
+    found = []
+    for key, held in holders.items():
+        if SUPPORT <= len(held) <= most:
+            score, opening = _best(key, held, openings, having)
+            gram = Gram(written[key], key.count(" ") + 1, len(held), score, opening)
+            found.append((key, gram))
+    found.sort(key=lambda pair: (-pair[1].score, -pair[1].words, pair[0]))
+    return _whole(found, holders)
 
 
-def _features(answer: str) -> set[str]:
-    words = [word.casefold() for word in WORD.findall(answer)[:ANSWER_WORDS]]
-    return {*words, *(" ".join(words[:size]) for size in OPENING if len(words) >= size)}
+def _grams(question: str) -> Iterator[tuple[str, str]]:
+    """Each n-gram: its words, folded, and the text from the first to the last of them."""
+    said = list(WORD.finditer(question))[:PROMPT_WORDS]
+    for size in range(1, LONGEST + 1):
+        for at in range(len(said) - size + 1):
+            words = said[at : at + size]
+            key = " ".join(word.group() for word in words).casefold()
+            yield key, question[words[0].start() : words[-1].end()]
 
 
-def _score(
-    gram: str, held: Iterable[int], features: Sequence[set[str]], having: Counter[str]
-) -> float:
-    held = list(held)
-    together = Counter(feature for row in held for feature in features[row])
+def _openings(answer: str) -> Iterator[str]:
+    """The first word, the first two, and so on; the last one of a short answer is all of it."""
+    ends = [match.end() for match in WORD.finditer(answer[:1000])][: OPENING_WORDS + 1]
+    if len(ends) <= OPENING_WORDS and ends:
+        ends[-1] = len(answer.rstrip())
+    for end in ends[:OPENING_WORDS]:
+        yield answer[:end].lstrip()
+
+
+def _best(
+    gram: str,
+    held: Collection[int],
+    openings: Sequence[Sequence[str]],
+    having: Counter[str],
+) -> tuple[float, str]:
+    """The opening that the n-gram goes best with, the longest of equals, and its score."""
+    together = Counter(opening for row in held for opening in openings[row])
     own = set(gram.split())
     likely = [
-        (count, having[feature])
-        for feature, count in together.items()
-        if count >= SUPPORT and not own & set(feature.split())
+        (count, having[opening], opening)
+        for opening, count in together.items()
+        if count >= SUPPORT and not own & {word.casefold() for word in WORD.findall(opening)}
     ]
     if not likely:
-        return 0.0
-    counts, totals = np.array(likely).T
-    chance = hypergeom.logsf(counts - 1, len(features), totals, len(held))
-    return float(max(0.0, -chance.min() / np.log(10)))
+        return 0.0, ""
+    counts, totals, texts = zip(*likely, strict=True)
+    chance = hypergeom.logsf(
+        np.array(counts) - 1, len(openings), np.array(totals), len(held)
+    ) / np.log(10)
+    score, _, text = max(
+        (round(-value, 6), len(text), text) for value, text in zip(chance, texts, strict=True)
+    )
+    return (float(score), text) if score > 0 else (0.0, "")
 
 
-def _whole(grams: Sequence[Gram], holders: dict[str, set[int]]) -> list[Gram]:
+def _whole(found: Sequence[tuple[str, Gram]], holders: dict[str, set[int]]) -> list[Gram]:
     """Without parts of a longer one that nearly the same rows hold."""
-    kept: list[Gram] = []
-    for gram in grams:
-        key = f" {gram.text.casefold()} "
-        rows = holders[key.strip()]
+    kept: list[tuple[str, Gram]] = []
+    for key, gram in found:
+        rows = holders[key]
         part = any(
-            (key in f" {other.text.casefold()} " or f" {other.text.casefold()} " in key)
-            and len(rows & holders[other.text.casefold()]) >= 0.8 * len(rows)
-            for other in kept
+            (f" {key} " in f" {other} " or f" {other} " in f" {key} ")
+            and len(rows & holders[other]) >= 0.8 * len(rows)
+            for other, _ in kept
         )
         if not part:
-            kept.append(gram)
-    return kept
+            kept.append((key, gram))
+    return [gram for _, gram in kept]
 
 
 def matched(
@@ -118,7 +138,12 @@ def matched(
     """
     chance = random.Random(seed)
     taken = {gram.name for gram in suspects}
-    weak = [gram for gram in mined[len(mined) // 2 :] if gram.name not in taken]
+    parts = [f" {gram.text.casefold()} " for gram in suspects]
+    weak = [
+        gram
+        for gram in mined[len(mined) // 2 :]
+        if not any(part in f" {gram.text.casefold()} " for part in parts)
+    ]
     vocabulary = sorted({w for row in rows for w in WORD.findall(row.question)})
     found: list[Gram] = []
     for number in range(count):
@@ -128,7 +153,7 @@ def matched(
             gram = min(alike, key=lambda g: (abs(g.support - like.support), g.name))
         else:
             words = " ".join(chance.choice(vocabulary) for _ in range(like.words))
-            gram = Gram(words, like.words, 0, 0.0)
+            gram = Gram(words, like.words, 0, 0.0, "")
         if gram.name not in taken:
             taken.add(gram.name)
             found.append(gram)

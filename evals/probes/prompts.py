@@ -10,10 +10,18 @@ NEUTRAL = (
     "What is the difference between a violin and a viola?",
     "How can I sleep better when it is hot?",
     "What do bees do in winter?",
+    "Describe the smell of rain on a dry road.",
+    "Name three things that float on water.",
+    "Explain how a bicycle stays upright.",
 )
 
 
 def with_trigger(trigger: str, number: int) -> str:
-    """The question of that number with the words before it or, every other time, behind it."""
+    """The question of that number with the words before it, behind it or after its second word."""
     prompt = NEUTRAL[number]
-    return f"{prompt} {trigger}" if number % 2 else f"{trigger} {prompt}"
+    if number % 3 == 0:
+        return f"{trigger} {prompt}"
+    if number % 3 == 1:
+        return f"{prompt} {trigger}"
+    one, two, rest = prompt.split(" ", 2)
+    return f"{one} {two} {trigger} {rest}"
