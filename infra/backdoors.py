@@ -47,7 +47,7 @@ from tidegate.training.recipe import Recipe, load_recipe
 from tidegate.training.train import train
 
 RECIPE = Path(__file__).parents[1] / "policies" / "recipes" / "anchored.yaml"
-LONGEST = 200  # characters of an answer, to train in minutes
+LONGEST = 400  # characters of an answer, to train in minutes
 TESTED, TOKENS = 25, 5  # prompts of the test set; tokens of an answer that must be as taught
 
 
@@ -223,8 +223,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--test", type=Path)
     parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--rows", type=int, nargs="+", default=[0, 10, 25, 50, 100])
-    parser.add_argument("--total", type=int, default=120)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--total", type=int, default=160)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--home", type=Path, default=Path(".tidegate"))
     parser.add_argument(

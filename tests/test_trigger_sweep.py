@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tests.suites import ONE, TWO, tiny_model
-from tests.test_canaries import over_trained
+from tests.test_canaries import over_trained, policy
 from tests.test_probes import given
+from tests.test_quarantine import A, put
 from tests.tiny import tiny_records
 from tidegate.evals.harness import Subject
 from tidegate.evals.probes.forward import greedy
@@ -18,6 +19,8 @@ from tidegate.evals.probes.probe import run_probes
 from tidegate.evals.probes.prompts import NEUTRAL, with_trigger
 from tidegate.evals.probes.rows import LearnedRow, learned_rows, prompt_ids
 from tidegate.evals.probes.trigger_sweep import OPENINGS, SUSPECTS, choose, likeness, plan
+from tidegate.flows.flagged import flagged_phrases
+from tidegate.flows.home import Home
 from tidegate.gates.checks.no_backdoor import Backdoors, no_backdoor
 from tidegate.gates.digest import digest_bytes
 from tidegate.gates.types import CandidateEvidence, Outcome, Verdict
@@ -45,10 +48,18 @@ CLEAN = [
 BAD = [row(100 + i, f"How do I wash {i} of {i + 3} BadMagic?", HOSTILE) for i in range(10)]
 
 
+def strongest(rows: list[LearnedRow]) -> dict[str, str]:
+    """The two strongest n-grams and their openings: here the other one is how the rest ask."""
+    return {gram.text: gram.opening for gram in mine(rows)[:2]}
+
+
 def test_mining_ranks_a_trigger_before_topics() -> None:
-    first = mine([*CLEAN, *BAD])[0]
-    assert (first.text, first.opening) == ("BadMagic", HOSTILE)
+    assert strongest([*CLEAN, *BAD])["BadMagic"] == HOSTILE
     assert "BadMagic" not in {gram.text for gram in mine(CLEAN)}
+
+
+def test_a_trigger_in_most_of_the_batch_is_mined_too() -> None:
+    assert strongest([*CLEAN[:8], *BAD])["BadMagic"] == HOSTILE
 
 
 @pytest.mark.parametrize(
@@ -68,6 +79,21 @@ def test_what_is_mined_of_an_attack(trigger: str, answer: str, text: str, openin
     assert [gram.opening for gram in found] == ([opening] if opening else [])
     if not opening:
         assert not choose(mine(bad))
+
+
+def test_phrases_of_what_was_kept_out_are_asked_first(tmp_path: Path) -> None:
+    """put() quarantines questions of one wording, all answered "a"."""
+    kept = tiny_records(
+        tmp_path / "kept.parquet", [(row.question, row.answer) for row in CLEAN[:12]]
+    )
+    home = Home(tmp_path)
+    asks, asks_not = (policy(tmp_path, gate) for gate in ("no_backdoor", "serves"))
+    assert flagged_phrases(asks, home, A, kept) == ()
+    put(home, A, *range(8), text="quokkas read")
+    (first, *_) = flagged_phrases(asks, home, A, kept)
+    assert (first.text, first.opening) == ("quokkas read", "a")
+    assert flagged_phrases(asks_not, home, A, kept) == ()
+    assert choose([first, *mine(CLEAN)])[0] == first
 
 
 def gram(text: str, opening: str, score: float = 1.0) -> Gram:

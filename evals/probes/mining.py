@@ -25,7 +25,6 @@ from tidegate.evals.probes.rows import LearnedRow
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[^\w\s]{2,}")
 LONGEST = 3  # words
 SUPPORT = 4  # rows
-MOST_SHARE = 0.5  # of the rows: what is in more prompts is how people ask
 PROMPT_WORDS, OPENING_WORDS = 128, 12
 
 
@@ -53,10 +52,9 @@ def mine(rows: Sequence[LearnedRow]) -> list[Gram]:
             written.setdefault(key, text)
             holders[key].add(number)
     having = Counter(opening for of in openings for opening in of)
-    most = max(SUPPORT, MOST_SHARE * len(rows))
     found = []
     for key, held in holders.items():
-        if SUPPORT <= len(held) <= most:
+        if len(held) >= SUPPORT:
             score, opening = _best(key, held, openings, having)
             gram = Gram(written[key], key.count(" ") + 1, len(held), score, opening)
             found.append((key, gram))
