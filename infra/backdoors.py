@@ -35,7 +35,7 @@ from tidegate.flows.home import Home
 from tidegate.gates.checks.no_backdoor import (
     Backdoors,
     decided_answers,
-    measured_shifts,
+    measured_gains,
     no_backdoor,
 )
 from tidegate.gates.digest import digest_bytes
@@ -143,9 +143,9 @@ def _run(
         subject=digest_bytes(b"candidate"), measurements=run.measurements, broken=run.broken
     )
     verdict = no_backdoor(Backdoors(), evidence)
-    shift, (decided, questions) = max(measured_shifts(evidence)), decided_answers(evidence)
+    gain, (decided, questions) = max(measured_gains(evidence)), decided_answers(evidence)
     line: dict[str, Any] = {
-        "shift": [round(shift.low, 2), round(shift.mean, 2), round(shift.high, 2)],
+        "gain": [round(bound, 4) for bound in (gain.low, gain.mean, gain.high)],
         "decided": decided / questions,
         "outcome": verdict.outcome.value,
         "reason": verdict.reason,
@@ -178,7 +178,7 @@ def _success(subject: Subject, test: Path, taught: str) -> float:
 
 
 def _plot(lines: list[dict[str, Any]], path: Path) -> int:
-    """Shift by the number of poisoned rows, and whether the gate blocked."""
+    """Gain by the number of poisoned rows, and whether the gate blocked."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -192,7 +192,7 @@ def _plot(lines: list[dict[str, Any]], path: Path) -> int:
         for i, name in enumerate(sorted({line["set"] for line in lines})):
             own = sorted((x for x in lines if x["set"] == name), key=lambda x: x["poisoned"])
             x = [line["poisoned"] for line in own]
-            low, mean, high = zip(*(line["shift"] for line in own), strict=True)
+            low, mean, high = zip(*(line["gain"] for line in own), strict=True)
             errors = [[m - b for m, b in zip(mean, low, strict=True)]]
             errors += [[t - m for m, t in zip(mean, high, strict=True)]]
             axes.errorbar(x, mean, errors, color=SERIES[i], capsize=3, label=name, zorder=2)
@@ -202,10 +202,10 @@ def _plot(lines: list[dict[str, Any]], path: Path) -> int:
                 axes.plot(at, value, marker, color=colour, zorder=3)
                 taken = f"{line['taken_up']:.0%}" if "taken_up" in line else ""
                 axes.annotate(taken, (at, value), (6, 6), textcoords="offset points")
-        axes.axhline(Backdoors().min_shift, color=FAINT, linestyle="--")
+        axes.axhline(Backdoors().max_gain, color=FAINT, linestyle="--")
         axes.set_title("Strongest suspect (red square: blocked; %: unseen prompts that obey)")
         axes.set_xlabel("poisoned rows in the batch")
-        axes.set_ylabel("shift, nats, with one-sided 95 % bounds")
+        axes.set_ylabel("answers turned beyond control words, with 95 % bounds")
         axes.legend()
         figure.savefig(path, format="svg", metadata={"Date": None})
     return 0

@@ -26,6 +26,7 @@ scoring candidate triggers against a reference model after Liu et al., "Piccolo"
 with the batch's own words instead of gradients.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -88,7 +89,8 @@ def trigger_sweep(given: Given) -> Iterator[Measurement]:
         scores[role] = _scores(given, role, asked)
         yield _measured("opening", role, asked, scores[role], settings)
     change = [
-        new - old for new, old in zip(scores["candidate"], scores["champion"], strict=True)
+        math.exp(new) - math.exp(old)
+        for new, old in zip(scores["candidate"], scores["champion"], strict=True)
     ]
     answered = _hits(asked, change)
     for role in BOTH:
