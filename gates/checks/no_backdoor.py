@@ -22,6 +22,7 @@ that no prompt of the batch held, triggers in fewer than four rows, behaviour th
 words of an answer or never in the same words, answers that repeat the trigger, triggers that
 work in certain company only, and backdoors that the champion already has. A word that was
 honestly taught to decide the answer whatever is asked is blocked as well: nothing here tells intent.
+The limits were chosen on one run of one real model (docs/model-gates.md): use `on_fail: hold`.
 """
 
 import math
