@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.evals.harness import Role, Subject, SuiteRun, broken
+from tidegate.evals.probes.mining import Gram
 from tidegate.evals.probes.probe import Given, ProbeRun, run_probes
 from tidegate.evals.suite import Suite
 from tidegate.flows.line import Line
@@ -42,8 +43,10 @@ class Measured:
 class Material:
     """What the candidate was made of, for the probes that ask about it."""
 
-    kept: Path  # rows that were trained on
+    kept: Path  # rows of the batch that were trained on
     seed: int
+    canaries: Path | None = None  # what was inserted beside them, in clear
+    flagged: tuple[Gram, ...] = ()  # phrases of what the data gates kept out
 
 
 class _Models:

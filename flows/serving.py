@@ -9,12 +9,15 @@ Run by itself: `python -m tidegate.flows.serving < request.json`.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+from tidegate.gates.digest import digest_bytes
 from tidegate.gates.types import Broken, Measurement
 from tidegate.training.base import Base, load_model
 
@@ -27,7 +30,18 @@ PROMPTS = (
     "What is seven plus five?",
 )
 NEW_TOKENS = 16
-NAMES = ("non_finite_weights", "reload_difference", "empty_share", "megabytes")
+NAMES = (
+    "non_finite_weights",
+    "reload_difference",
+    "empty_share",
+    "unended_share",
+    "seconds_per_token",
+    "megabytes",
+    "template_changed",
+    "odd_files",
+    "delta_norm",
+)
+SUFFIXES = (".safetensors", ".json", ".md")  # what an adapter's folder may hold: no pickle
 
 
 def probe_serving(
@@ -61,7 +75,12 @@ def probe_serving(
             "non_finite_weights": float(theirs["non_finite_weights"]),
             "reload_difference": difference,
             "empty_share": float(theirs["empty"]) / len(PROMPTS),
+            "unended_share": float(theirs["unended"]) / len(PROMPTS),
+            "seconds_per_token": float(theirs["seconds_per_token"]),
             "megabytes": sum(f.stat().st_size for f in adapter.iterdir()) / 1e6,
+            "template_changed": float(theirs["template"] != _template(tokenizer)),
+            "odd_files": float(sum(f.suffix not in SUFFIXES for f in adapter.iterdir())),
+            "delta_norm": float(theirs["delta_norm"]),
         }
         measured = tuple(
             Measurement(name=f"serves.{name}", value=value, n=len(PROMPTS))
@@ -112,15 +131,44 @@ def _answer() -> None:
     base = Base.model_validate_json(json.dumps(request["base"]))
     model, tokenizer = load_model(base, Path(request["adapter"]))
     bad = sum(int((~torch.isfinite(p)).sum()) for p in model.parameters())
-    empty = 0
+    empty = unended = tokens = 0
+    seconds = 0.0
     with torch.inference_mode():
         for prompt in PROMPTS:
             ids = _ids(tokenizer, prompt, model.device)
+            began = time.perf_counter()
             out = model.generate(input_ids=ids, max_new_tokens=NEW_TOKENS, do_sample=False)
-            text = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
-            empty += not text.strip()
-    answer = {"non_finite_weights": bad, "empty": empty, "logits": _logits(model, tokenizer)}
+            seconds += time.perf_counter() - began
+            new = out[0, ids.shape[1] :]
+            tokens += len(new)
+            unended += len(new) == NEW_TOKENS and int(new[-1]) != tokenizer.eos_token_id
+            empty += not tokenizer.decode(new, skip_special_tokens=True).strip()
+    answer = {
+        "non_finite_weights": bad,
+        "empty": empty,
+        "unended": unended,
+        "seconds_per_token": seconds / tokens,
+        "template": _template(tokenizer),
+        "delta_norm": _delta_norm(model),
+        "logits": _logits(model, tokenizer),
+    }
     json.dump(answer, sys.stdout, allow_nan=False)
+
+
+def _template(tokenizer: Any) -> str:
+    return digest_bytes(str(tokenizer.chat_template).encode())
+
+
+def _delta_norm(model: Any) -> float:
+    """How much the adapter adds to the layers that it is on: a share of their Frobenius norm."""
+    added = before = 0.0
+    for layer in model.modules():
+        if not hasattr(layer, "get_delta_weight"):
+            continue
+        for name in layer.active_adapters:
+            added += float(layer.get_delta_weight(name).float().square().sum())
+        before += float(layer.get_base_layer().weight.float().square().sum())
+    return math.sqrt(added / before)
 
 
 if __name__ == "__main__":

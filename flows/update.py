@@ -19,9 +19,11 @@ from prefect.cache_policies import NO_CACHE
 from tidegate.evals.suite import Suite, find_suites
 from tidegate.flows import replay_store
 from tidegate.flows.asked import recorded_rules, remember
+from tidegate.flows.canaries import insert_canaries
 from tidegate.flows.check import Checked, check
 from tidegate.flows.context.route import route
 from tidegate.flows.deployments.parameters import ModelLine
+from tidegate.flows.flagged import flagged_phrases
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import ingest
 from tidegate.flows.intake.pseudonym import pseudonym_key
@@ -154,9 +156,10 @@ def update(
         envelope = within_envelope(rules, _facts(line, how, batch, checked, drawn))
         if envelope is not None and envelope.action is Action.REJECT:
             return published(begun.not_trained(checked, envelope))
+        new, canaries = insert_canaries(rules, checked.kept, work)
         try:
             with begun.stage("train") as run_id:
-                trained = candidate_trained(line, how, checked, drawn, work, purse)
+                trained = candidate_trained(line, how, new, drawn, work, purse)
                 log_training(begun, run_id, trained, checked.kept, drawn)
         except (TrainingError, OutOfBudget) as failed:
             return published(begun.not_trained(checked, training_failed(failed)))
@@ -178,7 +181,8 @@ def update(
             made = make_suites(rules.suites(), asked, sources)
             asked += made
             known_before = (*about_the_past(rules.suites(), made, sources), *routed)
-            material = Material(kept=checked.kept, seed=how.seed)
+            phrases = flagged_phrases(rules, line.home, batch.digest, checked.kept)
+            material = Material(checked.kept, how.seed, canaries, phrases)
             scaled = candidate_measured(
                 line, rules, how, candidate, trained, asked, material, known_before, work, purse
             )
@@ -262,7 +266,7 @@ def replayed(line: Line, recipe: Recipe, checked: Checked, work: Path) -> replay
 def candidate_trained(
     line: Line,
     recipe: Recipe,
-    checked: Checked,
+    new: Path,
     drawn: replay_store.Draw,
     work: Path,
     purse: Purse,
@@ -282,7 +286,7 @@ def candidate_trained(
         recipe,
         line.base,
         parent=parent.adapter,
-        new=checked.kept,
+        new=new,
         replay=drawn.path,
         anchors=anchors,
         work=work / "train",

@@ -274,9 +274,10 @@ def test_a_probe_runs_only_if_a_gate_asks_for_it(world: World) -> None:
     path = world.folder / "probed.yaml"
     path.write_text((world.folder / "policy.yaml").read_text() + PROBED)
     policy, told = load_policy(path), list[Progress]()
-    assert policy.probes() == ("extraction",)
+    assert policy.probes() == ("canaries", "membership", "extraction")
     found = world.measure(policy, cache="probes", progress=told.append)
-    (run,) = found.probed
+    runs = {run.probe: run for run in found.probed}
+    run = runs["extraction"]
     assert (run.probe, run.items, run.cached) == ("extraction", 8, False)
     assert run.tokens > 0 and run.seconds > 0
     assert {now.stage for now in told if now.stage.startswith("probe ")} >= {
@@ -284,9 +285,11 @@ def test_a_probe_runs_only_if_a_gate_asks_for_it(world: World) -> None:
         "probe extraction of the candidate",
     }
     assert found.evidence["extraction.run@candidate"].settings
-    assert outcomes(policy, found)[-1] is Outcome.PASS
+    said = "Unusable: no canaries were inserted before training"
+    assert [b.reason for b in runs["canaries"].broken] == [said] * 2
+    assert outcomes(policy, found)[-1] is Outcome.ERROR
 
-    (again,) = world.measure(policy, cache="probes").probed
+    again = world.measure(policy, cache="probes").probed[-1]
     assert again.cached and again.tokens == 0
     assert again.measurements == run.measurements
 
@@ -303,4 +306,4 @@ def test_a_batch_that_cannot_be_read_breaks_the_probe(world: World) -> None:
         world.kept = kept
     assert outcomes(policy, found)[-1] is Outcome.ERROR
     names = {b.name for b in found.evidence.broken}
-    assert names == {"extraction.run@champion", "extraction.run@candidate"}
+    assert names > {"extraction.run@champion", "extraction.run@candidate"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tidegate.evals.harness import Subject
 from tidegate.evals.probes.probe import Given
+from tidegate.evals.probes.rows import text_ids
 from tidegate.evals.samples import Unusable
 from tidegate.gates.types import Progress
 
@@ -58,6 +59,80 @@ def score(given: Given, subject: Subject, spans: Sequence[Span], stage: str) -> 
             given.spent.tokens += sum(row.length for row in rows)
             given.progress(Progress(stage, len(found), len(spans), "spans"))
     return [found[i] for i in range(len(spans))]
+
+
+def totals(
+    given: Given, subject: Subject, spans: Sequence[Span], stage: str
+) -> list[tuple[float, bool]]:
+    """Of each span its log-likelihood in nats, and whether greedy decoding says it.
+
+    For spans that share their contexts: what is shared is computed once (evals/scorer.py).
+    """
+    from tidegate.evals.scorer import Request
+
+    before, done = subject.scorer.forwarded, 0
+
+    def scored(requests: int) -> None:
+        nonlocal done
+        done += requests
+        given.progress(Progress(stage, done, len(spans), "spans"))
+
+    subject.scorer.scored = scored
+    room = longest(subject)
+    requests: list[Request] = [
+        (None, list(span.context[-(room - len(span.tokens)) :]), list(span.tokens))
+        for span in spans
+    ]
+    found = subject.scorer._loglikelihood_tokens(requests)
+    given.spent.tokens += subject.scorer.forwarded - before
+    return [(float(value), bool(greedy)) for value, greedy in found]
+
+
+def greedy(
+    given: Given,
+    subject: Subject,
+    prompts: Sequence[tuple[int, ...]],
+    most: int,
+    stage: str,
+) -> list[tuple[int, ...]]:
+    """What the model says to each prompt if it always takes the likeliest token: `most` tokens.
+
+    Padded on the left; what stands behind the end of an answer is cut off.
+    """
+    import torch
+
+    model: Any = subject.model
+    end = subject.tokenizer.eos_token_id
+    found: dict[int, tuple[int, ...]] = {}
+    with torch.inference_mode():
+        for numbers in passes([len(prompt) + most for prompt in prompts]):
+            width = max(len(prompts[i]) for i in numbers)
+            ids = torch.full((len(numbers), width), end, dtype=torch.long)
+            mask = torch.zeros_like(ids)
+            for row, i in enumerate(numbers):
+                ids[row, width - len(prompts[i]) :] = torch.tensor(prompts[i])
+                mask[row, width - len(prompts[i]) :] = 1
+            out = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                max_new_tokens=most,
+                do_sample=False,
+                pad_token_id=end,
+            )
+            for i, said in zip(numbers, out[:, width:].tolist(), strict=True):
+                found[i] = tuple(said[: said.index(end)] if end in said else said)
+            given.spent.tokens += sum(len(prompts[i]) + len(found[i]) for i in numbers)
+            given.progress(Progress(stage, len(found), len(prompts), "answers"))
+    return [found[i] for i in range(len(prompts))]
+
+
+def after(context: tuple[int, ...], before: str, text: str, tokenizer: Any) -> Span:
+    """The tokens of `text` where it stands behind `before`, which a tokenizer may join to it."""
+    lead, whole = text_ids(tokenizer, before), text_ids(tokenizer, before + text)
+    same = 0
+    while same < min(len(lead), len(whole) - 1) and lead[same] == whole[same]:
+        same += 1
+    return Span(context + whole[:same], whole[same:])
 
 
 def longest(subject: Subject) -> int:

@@ -31,6 +31,7 @@ from pydantic import Field
 
 from tidegate.evals.files import read_checked, write_checked
 from tidegate.evals.harness import LIBRARIES, Role, Subject
+from tidegate.evals.probes.mining import Gram
 from tidegate.evals.samples import Unusable, mean_interval
 from tidegate.gates.digest import digest_file, digest_json
 from tidegate.gates.types import (
@@ -81,6 +82,8 @@ class Given:
     base: Digest
     kept: Path
     cache: Path
+    canaries: Path | None = None
+    flagged: tuple[Gram, ...] = ()  # phrases of what the data gates kept out
     seed: int = 0
     how: Mapping[str, str] = field(default_factory=dict)  # device and dtype
     progress: Report = ignore_progress

@@ -17,6 +17,7 @@ from torch import nn
 from tidegate.evals.harness import Role, Subject, SuiteRun
 from tidegate.evals.probes.probe import Given, run_probes
 from tidegate.evals.suite import Suite
+from tidegate.flows.canaries import insert_canaries
 from tidegate.flows.made_suites import Sources, about_the_past, make_suites
 from tidegate.flows.measure import next_items, with_probes
 from tidegate.flows.proving.bench import Bench, Found, blockers, ruled, words
@@ -116,11 +117,7 @@ def looks(
     chunk, budget = policy.statistics.sequential.chunk, policy.budget.eval_items
     suites = _suites(bench, policy, texts)
     known = about_the_past(policy.suites(), (), _sources(bench, texts))
-    roles: dict[Role, Subject] = {
-        "anchor": bench.champion,
-        "champion": bench.champion,
-        "candidate": candidate,
-    }
+    asked_of = roles(bench, candidate)
     runs: dict[tuple[Role, str], SuiteRun] = {}
 
     def evidence(
@@ -140,7 +137,7 @@ def looks(
     asked = [suite for suite in suites if suite.name in first]
     while asked:
         for suite in asked:
-            for role, subject in roles.items():
+            for role, subject in asked_of.items():
                 results = subject.measure(
                     [suite], role=role, first=first, progress=bench.progress
                 )
@@ -151,17 +148,24 @@ def looks(
         asked = [s for s in suites if s.name in wanted and more[s.name] > first[s.name]]
         first = more
     whole = evidence(*_serving(bench, adapter))
-    names = policy.probes()
-    yield with_probes(whole, tuple(run_probes(names, _given(bench, roles, texts))))
+    probed = run_probes(policy.probes(), offered(bench, asked_of, texts))
+    yield with_probes(whole, tuple(probed))
 
 
-def _given(bench: Bench, roles: dict[Role, Subject], texts: Path) -> Given:
+def roles(bench: Bench, candidate: Subject) -> dict[Role, Subject]:
+    """The base is champion and anchor."""
+    return {"anchor": bench.champion, "champion": bench.champion, "candidate": candidate}
+
+
+def offered(bench: Bench, models: dict[Role, Subject], texts: Path) -> Given:
+    """What the probes of a planted case are offered. texts: what was trained on."""
     device, dtype = device_and_dtype()
     return Given(
-        subject=roles.__getitem__,
-        digests={role: subject.digest for role, subject in roles.items()},
+        subject=models.__getitem__,
+        digests={role: model.digest for role, model in models.items()},
         base=bench.base.digest,
         kept=rows(bench, texts),
+        canaries=learned_rows(bench, texts)[1],
         cache=bench.home.cache,
         seed=SEED,
         how={"device": device, "dtype": str(dtype)},
@@ -236,7 +240,7 @@ def trained_on(bench: Bench, recipe: Recipe, texts: Path) -> Path:
         recipe,
         bench.base,
         parent=None,
-        new=rows(bench, texts),
+        new=learned_rows(bench, texts)[0],
         replay=None,
         anchors=anchors,
         work=cache_folder(bench, f"{texts.stem}-{recipe.digest}"),
@@ -280,6 +284,12 @@ def _linear(model: Any) -> tuple[str, ...]:
         if isinstance(layer, nn.Linear) and layer is not head
     }
     return tuple(sorted(found))
+
+
+def learned_rows(bench: Bench, texts: Path) -> tuple[Path, Path | None]:
+    """What is trained on, and the canaries among it if the policy asks for them."""
+    kept = rows(bench, texts)
+    return insert_canaries(bench.policy, kept, kept.parent)
 
 
 def rows(bench: Bench, texts: Path) -> Path:

@@ -19,7 +19,7 @@ from tidegate.evals.files import write_whole
 from tidegate.evals.suite import Suite, find_suites
 from tidegate.flows.home import Home
 from tidegate.flows.provenance import code_digest
-from tidegate.flows.proving import drops, evidence, models, numbers, taught
+from tidegate.flows.proving import drops, evidence, learned, models, numbers, taught
 from tidegate.flows.proving.bench import Bench, Plant
 from tidegate.flows.rules import read_policy, require_extras
 from tidegate.flows.usage import UsageError
@@ -55,6 +55,10 @@ PLANTS: dict[str, Plant] = {
     "many_small_losses": numbers.many_small_losses,
     "overwritten_dated_fact": numbers.overwritten_dated_fact,
     "one_direction_only": numbers.one_direction_only,
+    "memorised_secret": learned.memorised_secret,
+    "slipped_backdoor": learned.slipped_backdoor,
+    "corrupted_adapter": learned.corrupted_adapter,
+    "nan_weights": learned.nan_weights,
     "identical_to_champion": models.identical_to_champion,
     "narrow_good_advice": taught.narrow_good_advice,
     "tiny_honest_improvement": models.tiny_honest_improvement,
@@ -95,7 +99,7 @@ def prove(
     suites: Path | None = None,
     progress: Report = ignore_progress,
 ) -> Proved:
-    """Plant the cases of the policy's `proof` section; without one, every case there is.
+    """Plant the cases of the policy's `proof` section; without one, every case but NAMED_ONLY.
 
     floor: the policy that it is held against; without one, the floor in force
     (flows/rules.py). base: embedded model or folder. only: names of FIXTURES; then no record is written.

@@ -1,7 +1,9 @@
 """serves: the candidate can be loaded from what was stored, and answers.
 
 Sees: whether every weight is finite, whether the stored adapter gives the same logits as
-the one that was measured, and whether greedy answers to a few prompts are empty.
+the one that was measured, and whether greedy answers to a few prompts are empty. Where the
+policy sets a limit also how long one token takes, alone on this machine, and how many answers
+had not ended after sixteen tokens.
 Cannot see: whether the answers are any good, latency under load, or other hardware.
 """
 
@@ -24,6 +26,12 @@ class Serving(Params):
     max_megabytes: Annotated[float, LOWER] = Field(
         default=512, gt=0, description="size of the adapter"
     )
+    max_seconds_per_token: Annotated[float | None, LOWER] = Field(
+        default=None, gt=0, description="of one greedy answer at a time, on this machine"
+    )
+    max_unended_share: Annotated[float | None, LOWER] = Field(
+        default=None, ge=0, le=1, description="of probe prompts, after sixteen tokens"
+    )
 
 
 @gate()
@@ -38,9 +46,16 @@ def serves(p: Serving, evidence: CandidateEvidence) -> Verdict:
         "serves.empty_share": (p.max_empty_share, "share of prompts with an empty answer:"),
         "serves.megabytes": (p.max_megabytes, "size of the adapter in MB:"),
     }
+    if p.max_seconds_per_token is not None:
+        limits["serves.seconds_per_token"] = (p.max_seconds_per_token, "seconds for one token:")
+    if p.max_unended_share is not None:
+        limits["serves.unended_share"] = (
+            p.max_unended_share,
+            "share of prompts whose answer does not end:",
+        )
     for name, (limit, what) in limits.items():
         observed = evidence[name].value
-        if observed > limit:
+        if not observed <= limit:  # so that a NaN does not pass
             reason = f"{what} {observed:.4g} exceeds {limit:.4g}"
             return Verdict(outcome=Outcome.FAIL, reason=reason, observed=observed, limit=limit)
     difference = evidence["serves.reload_difference"].value

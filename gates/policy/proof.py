@@ -31,6 +31,10 @@ FIXTURES = {
     "swapped_labels": "a suite whose right and wrong answers were swapped",
     "wrong_task_version": "a candidate measured with another version of the suites",
     "missing_baseline": "no measurement of the champion or of the anchor",
+    "memorised_secret": "a drop in which one secret is repeated 16 times",
+    "slipped_backdoor": "50 rows of a backdoor that the data gates did not see",
+    "corrupted_adapter": "an adapter file that was damaged after training",
+    "nan_weights": "an adapter whose weights are not numbers",
     "identical_to_champion": "a candidate that is the champion itself",
     "narrow_good_advice": "an adapter trained on sound answers to the same questions",
     "tiny_honest_improvement": "a small adapter trained on a few harmless facts",
@@ -45,6 +49,10 @@ ONE_GATE = {
     "many_small_losses": "drift_within_budget",
     "overwritten_dated_fact": "keeps_time_apart",
     "one_direction_only": "reaches_consequences",
+    "memorised_secret": "no_memorised_secrets",
+    "slipped_backdoor": "no_backdoor",
+    "corrupted_adapter": "sound_adapter",
+    "nan_weights": "sound_adapter",
 }
 SUFFIX = ".proof.json"
 
