@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tidegate.evals.harness import SuiteRun
+from tidegate.evals.probes.probe import ProbeRun
 from tidegate.flows.measure import Measured
 from tidegate.gates.policy.nouns import Policy
 
@@ -26,7 +28,7 @@ def costs(policy: Policy, measured: Measured) -> tuple[Cost, ...]:
     found = []
     for use in policy.model:
         suites, probes = set(use.params.suites()), set(use.params.probes())
-        runs = [
+        runs: list[SuiteRun | ProbeRun] = [
             *(run for run in measured.runs if run.suite in suites),
             *(run for run in measured.probed if run.probe in probes),
         ]
