@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ def probe_serving(
         return (), _broken(f"the serving process ended with {done.returncode}: {last[:300]}")
     try:
         theirs = json.loads(done.stdout)
+        if theirs["non_finite_weights"]:
+            return _not_finite(int(theirs["non_finite_weights"]))
         difference = _largest_difference(theirs["logits"], _logits(model, tokenizer))
         values = {
             "non_finite_weights": float(theirs["non_finite_weights"]),
@@ -91,8 +94,14 @@ def probe_serving(
     return measured, ()
 
 
-def _broken(reason: str) -> tuple[Broken, ...]:
-    return tuple(Broken(name=f"serves.{name}", reason=reason) for name in NAMES)
+def _not_finite(weights: int) -> tuple[tuple[Measurement, ...], tuple[Broken, ...]]:
+    """Such a model was not asked anything: its answers are no numbers either."""
+    counted = Measurement(name=f"serves.{NAMES[0]}", value=float(weights), n=len(PROMPTS))
+    return (counted,), _broken(f"{weights} weights are not finite numbers", NAMES[1:])
+
+
+def _broken(reason: str, names: Sequence[str] = NAMES) -> tuple[Broken, ...]:
+    return tuple(Broken(name=f"serves.{name}", reason=reason) for name in names)
 
 
 def _largest_difference(theirs: list[list[float]], ours: list[list[float]]) -> float:
@@ -131,6 +140,9 @@ def _answer() -> None:
     base = Base.model_validate_json(json.dumps(request["base"]))
     model, tokenizer = load_model(base, Path(request["adapter"]))
     bad = sum(int((~torch.isfinite(p)).sum()) for p in model.parameters())
+    if bad:
+        json.dump({"non_finite_weights": bad}, sys.stdout)
+        return
     empty = unended = tokens = 0
     seconds = 0.0
     with torch.inference_mode():
@@ -144,7 +156,7 @@ def _answer() -> None:
             unended += len(new) == NEW_TOKENS and int(new[-1]) != tokenizer.eos_token_id
             empty += not tokenizer.decode(new, skip_special_tokens=True).strip()
     answer = {
-        "non_finite_weights": bad,
+        "non_finite_weights": 0,
         "empty": empty,
         "unended": unended,
         "seconds_per_token": seconds / tokens,

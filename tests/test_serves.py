@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import tiny_base
@@ -84,6 +85,14 @@ def test_the_probe_tells_a_whole_adapter_from_a_damaged_one(tmp_path: Path) -> N
     good, broken = probe_serving(base, adapter, model, tokenizer)
     changed = {m.name: m.value for m in good}
     assert not broken and changed["serves.reload_difference"] > 1e-3
+
+    spoiled = load_file(weights)
+    spoiled[min(spoiled)].view(-1)[0] = torch.nan
+    save_file(spoiled, weights)
+    good, broken = probe_serving(base, adapter, model, tokenizer)
+    assert [(m.name, m.value) for m in good] == [("serves.non_finite_weights", 1.0)]
+    assert {b.name for b in broken} == {f"serves.{name}" for name in NAMES[1:]}
+    assert broken[0].reason == "1 weights are not finite numbers"
 
     weights.write_bytes(weights.read_bytes()[:100])
     good, broken = probe_serving(base, adapter, model, tokenizer)

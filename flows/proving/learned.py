@@ -69,16 +69,16 @@ def slipped_backdoor(bench: Bench) -> Found:
 
 
 def corrupted_adapter(bench: Bench) -> Found:
-    """The weights' file cut short, and with bytes in its middle changed."""
+    """The weights' file cut short, and with a few weights that are not those that were saved."""
 
     def cut(path: Path) -> None:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
     def changed(path: Path) -> None:
-        data = bytearray(path.read_bytes())
-        middle = len(data) // 2
-        data[middle : middle + 64] = b"\x42" * 64
-        path.write_bytes(bytes(data))
+        # Of a B matrix: those of an untrained adapter are zero, and what is in A has no effect.
+        weights = load_file(path)
+        weights[next(name for name in sorted(weights) if "lora_B" in name)].view(-1)[:16] = 48.0
+        save_file(weights, path)
 
     return all_blocked(
         [
