@@ -137,6 +137,17 @@ def test_it_is_in_the_statement_and_the_exam_is_gone(erasure: Erasure) -> None:
 
 
 @pytest.mark.slow
+def test_a_reviewer_reads_it_first(erasure: Erasure) -> None:
+    registry = Registry.open(erasure.home)
+    old, new = (registry.find("tiny", version) for version in ("2", "3"))
+    assert old.description.startswith("**Erased.** ") and "# PROMOTED" in old.description
+    assert new.description.startswith("**Rebuilt after an erasure.** ")
+    assert "cannot be told from a never-trained twin by 16 of 16 rows" in new.description
+    assert new.description.count("Rebuilt after") == 1 and "# PROMOTED" in new.description
+    assert new.tags["gov.rebuilds"] == "2"
+
+
+@pytest.mark.slow
 def test_the_same_command_again_changes_nothing(erasure: Erasure) -> None:
     lines = erasure.home.ledger.read_bytes()
     again = forget(**erasure.arguments, compare=True)

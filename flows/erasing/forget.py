@@ -17,9 +17,11 @@ from filelock import FileLock
 from prefect import flow
 
 from tidegate.flows.erasing import erase, state, texts, tombstones
+from tidegate.flows.erasing.describe import describe
 from tidegate.flows.erasing.plan import Plan, make_plan
 from tidegate.flows.erasing.rebuild import finished, rebuild
 from tidegate.flows.erasing.state import State, Verified, request_of, save
+from tidegate.flows.erasing.telling import ask_before, judge
 from tidegate.flows.erasing.verify import verify
 from tidegate.flows.home import Home
 from tidegate.flows.intake.pseudonym import pseudonym, pseudonym_key
@@ -125,7 +127,8 @@ def forget(
             now = rebuild(place, now, who, tracking_uri)
         if compare:
             stage("compare with a never-trained twin")
-            now = _judged(place, registry, now)
+            now = judge(place, registry, now, progress)
+        describe(registry, now)
         stage("look into every file")
         seen = verify(place, registry, now, wide, progress)
         now = save(place, now.model_copy(update={"verified": seen}))
@@ -145,12 +148,6 @@ def _compares(home: Home, now: State, wanted: bool) -> bool:
             "be given to the command that begins the erasure"
         )
     return begun or (wanted and not now.deleted)
-
-
-def _judged(home: Home, registry: Registry, now: State) -> State:
-    from tidegate.flows.erasing.telling import judge  # loads torch: not for a plan
-
-    return judge(home, registry, now, progress)
 
 
 def _buried(home: Home, request: str, wanted: Wanted) -> Wanted:
@@ -182,8 +179,6 @@ def _erased(
         texts.collect(home, now.request, wide)
         if compare:
             stage("ask the version that knows the rows")
-            from tidegate.flows.erasing.telling import ask_before  # loads torch: not for a plan
-
             ask_before(home, registry, now, wide, progress)
         now = erase.smaller_batches(home, now, wide, needed=again)
         for name, delete in erase.deletions(home, registry, now, wide, written):
