@@ -76,7 +76,7 @@ def ask_before(
                 exam, base, served.adapter, served.candidate.digest, home, progress
             )
         except (*FAILURES, RegistryError) as no:
-            durable.replace(place / "no.txt", str(no).encode())
+            durable.replace(place / "no.txt", _why(no).encode())
             continue
         write_private(place / "exam.json", exam.model_dump_json().encode())
         durable.replace(place / "before.json", answers.model_dump_json().encode())
@@ -208,8 +208,13 @@ def _untold(line: LinePlan, rebuilt: Rebuilt | None, outcome: Outcome, why: Exce
         erased=line.champion,
         version=rebuilt.version if rebuilt else None,
         outcome=outcome,
-        reason=str(why),
+        reason=_why(why),
     )
+
+
+def _why(no: Exception) -> str:
+    """For the ledger, where it stays: no message that may quote a row."""
+    return "rows could not be read" if isinstance(no, RowsError) else str(no)
 
 
 def _read(kind: type[Kept], path: Path) -> Kept:
