@@ -13,7 +13,7 @@ paraphrases by people. The exam holds text of users: it is kept no longer than i
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,11 +145,12 @@ def compare(
     """The measures of unlearning.py, on the same rows under both; what cannot be is Broken."""
     measured: list[Measurement] = []
     broken: list[Broken] = []
-    for name, measure in (
-        (TRUTH_RATIO_P, lambda: same_ratios(candidate.ratios, twin.ratios)),
-        (MEMBERSHIP_AUC, lambda: membership(candidate.losses, twin.losses, paired=True)),
-        (EXTRACTION_P, lambda: extraction(candidate.completed, twin.completed)),
-    ):
+    measures: dict[str, Callable[[], Measurement]] = {
+        TRUTH_RATIO_P: lambda: same_ratios(candidate.ratios, twin.ratios),
+        MEMBERSHIP_AUC: lambda: membership(candidate.losses, twin.losses, paired=True),
+        EXTRACTION_P: lambda: extraction(candidate.completed, twin.completed),
+    }
+    for name, measure in measures.items():
         try:
             measured.append(measure())
         except Unmeasured as no:

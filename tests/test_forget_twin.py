@@ -59,7 +59,7 @@ class Erasure:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(test_update, "RECIPE", RECIPE)
         self.world = test_update.World(folder)
-        drop = write(self.world.clean, [*codes("Oak", 30, 0), *codes(MARK, 16, 900)])
+        drop = write(self.world.clean, [*codes("Oak", 30, 0), *codes(MARK, 40, 900)])
         self.update = self.world.update(drop)
         self.home = self.world.home
         self.kept = folder / "kept"
@@ -105,7 +105,7 @@ def test_an_honest_rebuild_passes_and_the_erased_version_would_not(erasure: Eras
     (told,) = erasure.done.state.told
     assert (told.outcome, told.control) == (Outcome.PASS, Outcome.FAIL), told
     assert erasure.done.exit_code == 0, erasure.done
-    assert (told.rows, told.learned, told.erased) == (16, 16, "2")
+    assert (told.rows, told.learned, told.erased) == (40, 40, "2")
     assert told.version == erasure.world.aliases["champion"]
     assert float(told.measured["erased.membership_auc"]) > 0.9
     assert abs(float(told.measured["rebuilt.membership_auc"]) - 0.5) < 0.2
@@ -118,7 +118,7 @@ def test_an_adapter_that_still_knows_the_rows_is_told(erasure: Erasure) -> None:
     assert served.adapter is not None
     knows = erasure.answers(erasure.kept / "adapter", "sha256:" + "1" * 64)
     never = erasure.answers(served.adapter, "sha256:" + "2" * 64)
-    told = told_of("tiny", "2", "3", 6, 16, before=knows, after=knows, twin=never)
+    told = told_of("tiny", "2", "3", 6, 40, before=knows, after=knows, twin=never)
     assert told.outcome is Outcome.FAIL, told
     assert told.measured["rebuilt.membership_auc"] > "0.9"
     state = erasure.done.state.model_copy(update={"told": (told,)})
@@ -142,7 +142,7 @@ def test_a_reviewer_reads_it_first(erasure: Erasure) -> None:
     old, new = (registry.find("tiny", version) for version in ("2", "3"))
     assert old.description.startswith("**Erased.** ") and "# PROMOTED" in old.description
     assert new.description.startswith("**Rebuilt after an erasure.** ")
-    assert "cannot be told from a never-trained twin by 16 of 16 rows" in new.description
+    assert "cannot be told from a never-trained twin by 40 of 40 rows" in new.description
     assert new.description.count("Rebuilt after") == 1 and "# PROMOTED" in new.description
     assert new.tags["gov.rebuilds"] == "2"
 

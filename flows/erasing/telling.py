@@ -34,6 +34,7 @@ from tidegate.flows.tracing.steps import ancestry, read_steps
 from tidegate.flows.tracing.wanted import Wanted
 from tidegate.flows.usage import UsageError
 from tidegate.gates.checks.forgets_the_erased import Forgetting, forgets_the_erased
+from tidegate.gates.gate import GATES
 from tidegate.gates.types import Action, CandidateEvidence, Outcome, Report, Verdict
 from tidegate.training.anchors import AnchorError
 from tidegate.training.base import Base, BaseError, find_base, load_model
@@ -139,7 +140,7 @@ def _verdict(candidate: Recall, twin: Recall) -> tuple[Verdict, CandidateEvidenc
     if broken:
         reason = "; ".join(sorted({one.reason for one in broken}))
         return Verdict(outcome=Outcome.INCONCLUSIVE, reason=reason), evidence
-    return forgets_the_erased(LIMITS, evidence), evidence
+    return GATES[forgets_the_erased.__name__].check(LIMITS, evidence), evidence
 
 
 def _numbers(who: str, evidence: CandidateEvidence) -> dict[str, str]:
