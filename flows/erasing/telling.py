@@ -167,6 +167,8 @@ def _told(
     exam = _read(Exam, place / "exam.json")
     before = _read(Recall, place / "before.json")
     made = registry.load(line.model, rebuilt.version)
+    if made.adapter is None:
+        raise Unasked(f"version {rebuilt.version} was decided before any weights were made")
     steps = read_steps(home)
     way = [*reversed(ancestry(steps, line.model, rebuilt.version))]
     past = [n for n, step in enumerate(way) if step.version == line.ancestor]
@@ -195,12 +197,9 @@ def _answers(
 def _last(state: State, line: LinePlan) -> Rebuilt | None:
     """The newest rebuilt version that serves, or may once people have approved it."""
     made = {r.of: r for r in state.rebuilt if r.model == line.model}
-    found = [
-        made[again.version]
-        for again in line.rebuild
-        if again.version in made and made[again.version].action is not Action.REJECT
-    ]
-    return found[-1] if found else None
+    found = [made[again.version] for again in line.rebuild if again.version in made]
+    able = [r for r in found if r.version and r.action is not Action.REJECT]
+    return able[-1] if able else None
 
 
 def _untold(line: LinePlan, rebuilt: Rebuilt | None, outcome: Outcome, why: Exception) -> Told:
