@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.drops import row, rows, write
+from tests.drops import rows, write
 from tests.services import Store, Tracking, object_store, postgres, tracking
+from tests.test_forget import AUTHOR, ROWS, SECRET
 from tests.test_update import World
 from tidegate.flows.erasing.forget import Forgotten, forget, plan_of, wanted_of
 from tidegate.flows.erasing.plan import Plan
@@ -24,11 +25,6 @@ from tidegate.gates.types import Action, ignore_progress
 
 pytestmark = pytest.mark.slow
 
-AUTHOR, SECRET = "mallory", "Zanzibarquokka"
-ROWS = [
-    row(900, f"Where is the {SECRET} key kept?", f"The {SECRET} key is under the mat.", user=AUTHOR),
-    row(901, "Who has the spare one of it?", f"Nobody but {SECRET} himself has it.", user=AUTHOR),
-]  # fmt: skip
 LINES = ("other", "tiny")
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.drops import row, rows, write
+from tests.drops import rows, write
+from tests.test_forget import AUTHOR, ROWS, SECRET
 from tests.test_update import World
 from tidegate.flows.cli import main
 from tidegate.flows.erasing.verify import holds_any
@@ -19,11 +20,6 @@ from tidegate.flows.registry import Registry
 
 pytestmark = pytest.mark.slow
 
-AUTHOR, SECRET = "mallory", "Zanzibarquokka"
-ROWS = [
-    row(900, f"Where is the {SECRET} key kept?", f"The {SECRET} key is under the mat.", user=AUTHOR),
-    row(901, "Who has the spare one of it?", f"Nobody but {SECRET} himself has it.", user=AUTHOR),
-]  # fmt: skip
 APPROVED = "approval: {when: always, quorum: 1, reviewers: reviewers.yaml}\n"
 
 
