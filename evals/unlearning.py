@@ -1,6 +1,6 @@
 """Whether a model that had to forget some rows can be told from one that never learned them.
 
-Two measures, each against a never-trained twin or never-trained rows:
+Three measures, each against a never-trained twin or never-trained rows:
 
     truth ratio   for each question about an erased row, how likely the model finds the right
                   answer in other words, against wrong ones:
@@ -11,6 +11,8 @@ Two measures, each against a never-trained twin or never-trained rows:
     membership    how often an erased row has a lower loss than a row that was never trained on
                   (the area under the ROC curve; 0.5: they cannot be told apart), by its loss
                   alone (Yeom et al. 2018, arXiv 1709.01604), with DeLong's interval (1988).
+    extraction    whether the model completes more answers word for word than the twin, by an
+                  exact one-sided McNemar test on the rows that only one of them completes.
 
 Cannot see: what a stronger attack could (likelihood ratios against many reference models,
 Carlini et al. 2022), and rows of which neither questions nor held-out likes are given. A test
@@ -29,6 +31,7 @@ from tidegate.gates.types import Broken, Measurement, Noun
 
 TRUTH_RATIO_P = "unlearning.truth_ratio_p@candidate"
 MEMBERSHIP_AUC = "unlearning.membership_auc@candidate"
+EXTRACTION_P = "unlearning.extraction_p@candidate"
 LEAST = 5  # rows of each kind; below, neither test can tell anything
 
 
@@ -102,10 +105,16 @@ def same_ratios(candidate: Sequence[float], twin: Sequence[float]) -> Measuremen
 
 
 def membership(
-    erased: Sequence[float], held_out: Sequence[float], confidence: float = 0.95
+    erased: Sequence[float],
+    held_out: Sequence[float],
+    confidence: float = 0.95,
+    *,
+    paired: bool = False,
 ) -> Measurement:
     """The AUC of telling erased rows from held-out ones by their loss, with its interval.
 
+    paired: both sides are losses of the same rows, in the same order, under two models; then
+    what a row's own difficulty does to both is no noise (Obuchowski 1997, clusters of two).
     Two-sided, by DeLong's variance. Where that is 0, since no pair is out of order, the
     interval is Clopper and Pearson's on as many trials as the smaller side has rows.
     Raises Unmeasured below LEAST rows of a kind, or for losses that are not finite.
@@ -114,9 +123,15 @@ def membership(
     m, n = len(mine), len(others)
     if min(m, n) < LEAST:
         raise Unmeasured(f"{min(m, n)} rows of a kind; at least {LEAST} are needed")
+    if paired and m != n:
+        raise Unmeasured(f"{m} and {n} losses are no pairs")
     won = (mine[:, None] < others[None, :]) + 0.5 * (mine[:, None] == others[None, :])
     auc = float(won.mean())
-    variance = float(won.mean(axis=1).var(ddof=1) / m + won.mean(axis=0).var(ddof=1) / n)
+    of_mine, of_others = won.mean(axis=1), won.mean(axis=0)
+    if paired:
+        variance = float((of_mine + of_others).var(ddof=1) / m)
+    else:
+        variance = float(of_mine.var(ddof=1) / m + of_others.var(ddof=1) / n)
     if variance > 0:
         half = float(stats.norm.ppf((1 + confidence) / 2)) * math.sqrt(variance)
         low, high = max(0.0, auc - half), min(1.0, auc + half)
@@ -125,6 +140,22 @@ def membership(
         exact = stats.binomtest(round(auc * trials), trials).proportion_ci(confidence)
         low, high = float(exact.low), float(exact.high)
     return Measurement(name=MEMBERSHIP_AUC, value=auc, low=low, high=high, n=m)
+
+
+def extraction(candidate: Sequence[bool], twin: Sequence[bool]) -> Measurement:
+    """p that the candidate completes no more rows word for word than the twin does.
+
+    Both: for each row, in one order, whether it is completed. Raises Unmeasured below LEAST
+    rows, or for sides of different length.
+    """
+    if len(candidate) != len(twin):
+        raise Unmeasured(f"{len(candidate)} and {len(twin)} answers are no pairs")
+    if len(candidate) < LEAST:
+        raise Unmeasured(f"{len(candidate)} rows; at least {LEAST} are needed")
+    only = sum(c and not t for c, t in zip(candidate, twin, strict=True))
+    differ = sum(c != t for c, t in zip(candidate, twin, strict=True))
+    p = stats.binomtest(only, differ, alternative="greater").pvalue if differ else 1.0
+    return Measurement(name=EXTRACTION_P, value=float(p), n=len(candidate))
 
 
 def measure_unlearning(

@@ -163,7 +163,7 @@ def _reworded(
     ways = 1 if len(rows) >= FEW else WAYS
     items: list[dict[str, Any]] = []
     for row in rows:
-        wrong = _distractors(row, rows)
+        wrong = distractors(row, rows)
         if not wrong:
             continue
         forms = rewordings(row.question, seed=f"{seed}:{row.id}", english=row.english)
@@ -184,7 +184,7 @@ def _reworded(
     return items
 
 
-def _distractors(row: Row, rows: Sequence[Row]) -> list[str]:
+def distractors(row: Row, rows: Sequence[Row]) -> list[str]:
     """Answers to other rows, nearest in length; ties go by a hash, not by their order."""
 
     def distance(other: Row) -> tuple[int, int]:

@@ -5,15 +5,16 @@ In this order, each step safe to repeat after a crash:
  1. the candidate becomes a version, without any alias, and its adapter is signed;
  2. the statement about it is appended to the ledger and synced;
  3. report, plots and evidence are stored, and the version gets its review page;
- 4. only if the decision is to promote: its rows are kept for replay, and `champion` moves.
+ 4. only if the decision is to promote: its rows are kept for replay, and `champion` moves;
+ 5. the result is written (finishing.py), which says that all is done.
 """
 
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from tidegate.flows import learned, replay_store
 from tidegate.flows.check import Checked, decision_document
+from tidegate.flows.finishing import announce, finish
 from tidegate.flows.one_update import Update, UpdateResult
 from tidegate.flows.provenance import code_digest, environment_digest, revision
 from tidegate.flows.reviewing.present import present
@@ -60,11 +61,6 @@ def publish(update: Update, now: datetime, progress: Report) -> UpdateResult:
         raise BrokenLedger(f"{line.ledger.path}: the statement {written} is gone")
     report = present(update, checked, decision, candidate, version, (written, record))
     line.registry.point_candidate(line.name, version)
-    if decision.action is Action.PROMOTE:
-        replay_store.remember(line.home, update.batch.digest, checked.kept)
-        learned.remember(line.home, update.batch.digest, checked.kept)
-        line.registry.promote(line.name, version, was=line.champion.version, statement=written)
-    line.registry.runs.finish(update.run_id)
     result = UpdateResult(
         update_id=update.id,
         decision=decision,
@@ -75,8 +71,12 @@ def publish(update: Update, now: datetime, progress: Report) -> UpdateResult:
         statement=written,
         report=report,
     )
-    _write(update.work / "result.json", result.model_dump_json())  # last: it says all is done
-    return result
+    announce(update.work, result)
+    if decision.action is Action.PROMOTE:
+        replay_store.remember(line.home, update.batch.digest, checked.kept)
+        learned.remember(line.home, update.batch.digest, checked.kept)
+        line.registry.promote(line.name, version, was=line.champion.version, statement=written)
+    return finish(line.registry, update.work, result)
 
 
 def _sign_adapter(update: Update) -> str | None:
@@ -165,9 +165,3 @@ def _ruling(ruling: Ruling) -> dict[str, Any]:
 def _tried(one: Tried) -> dict[str, Any]:
     numbers = {"scale": repr(one.scale), "error": repr(one.error)}
     return {**one.model_dump(mode="json"), **numbers}
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_suffix(".tmp")
-    draft.write_text(text, encoding="utf-8")
-    draft.rename(path)

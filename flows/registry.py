@@ -37,6 +37,10 @@ from tidegate.gates.types import Action, Candidate
 __all__ = ["BaseCard", "ModelVersionInfo", "Moved", "Registry", "RegistryError", "Version"]
 
 CHAMPION, PREVIOUS, ANCHOR, CANDIDATE = "champion", "previous", "anchor", "candidate"
+BARE_PAGE = (
+    "# The base, as released\n\nNo gate judged it and nothing was trained. As the anchor it is "
+    "what small losses of all later versions are added up against."
+)
 BLESSED = "blessed"  # the verdict of the base itself, which no gate judged
 LOCK_WAIT = 30.0  # seconds; a move of aliases takes milliseconds
 
@@ -85,7 +89,7 @@ class Registry(Versions):
             run_id = self.runs.start_update(name, update_id)
             tags = {VERDICT_TAG: BLESSED, STATEMENT_TAG: statement}
             bare = Candidate(base=base_digest, adapter=None)
-            version = self.store(name, run_id, bare, base, None, update_id, tags, "")
+            version = self.store(name, run_id, bare, base, None, update_id, tags, BARE_PAGE)
             self.runs.finish(run_id)
             # The anchor last: it is what says that this was done to the end.
             self._set_alias(name, CHAMPION, version)

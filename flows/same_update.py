@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.evals.suite import Suite
+from tidegate.flows.finishing import result_of, result_of_learned
 from tidegate.flows.line import Line
 from tidegate.flows.one_update import UpdateResult
 from tidegate.flows.provenance import code_digest
@@ -14,7 +15,7 @@ from tidegate.flows.quarantining.releases import in_force
 from tidegate.flows.trusting.store import Trusted
 from tidegate.gates.digest import digest_json
 from tidegate.gates.policy.nouns import Policy
-from tidegate.gates.types import Action, Batch
+from tidegate.gates.types import Batch
 from tidegate.training.recipe import Recipe
 
 
@@ -51,18 +52,11 @@ def decided_before(line: Line, batch: Batch, work: Path) -> UpdateResult | None:
 
     Learning a batch a second time would weigh its rows double without saying so.
     """
-    learned = [
-        v.tags["gov.update_id"]
-        for v in line.registry.versions(line.name)
-        if v.tags.get("gov.batch_digest") == batch.digest and v.verdict == Action.PROMOTE
-    ]
-    in_lineage = learned if batch.digest in line.lineage() else []
-    for name in [work.name, *in_lineage]:
-        stored = line.home.updates / name / "result.json"
-        if stored.exists():
-            result = UpdateResult.model_validate_json(stored.read_bytes())
-            return result.model_copy(update={"repeated": True})
-    return None
+    learned = dict(zip(reversed(line.lineage()), reversed(line.past_updates()), strict=True))
+    found = result_of(line.home, work.name)
+    if found is None and batch.digest in learned:
+        found = result_of_learned(line.registry, line.home, learned[batch.digest])
+    return None if found is None else found.model_copy(update={"repeated": True})
 
 
 def short_hex(value: Any) -> str:

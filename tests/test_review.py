@@ -73,6 +73,19 @@ def test_the_page_fits_into_every_database_of_mlflow(rulings: list[Ruling]) -> N
     assert page.startswith("# REJECTED")
 
 
+def test_gates_that_passed_are_named_where_there_is_no_room_for_rows() -> None:
+    """As with the shipped policy: about thirty gates, none of which may just vanish."""
+    names = [f"a_gate_of_an_ordinary_name_{i}" for i in range(32)]
+    many = [ruling("ok " * 40, title=name, outcome=Outcome.PASS) for name in names]
+    page = review_page(ruled(*many))
+    assert len(page) <= LONGEST
+    assert "✓ Passed: " in page and "| verdict |" not in page
+    assert all(escaped(name) in page for name in names)
+    failed = review_page(ruled(ruling("bad", title="the_bad_one"), *many))
+    assert "| ✗" in failed and "the\\_bad\\_one" in failed
+    assert all(escaped(name) in failed for name in names)
+
+
 def test_text_from_outside_stays_text() -> None:
     full = ruled(ruling(HOSTILE, title=HOSTILE))
     report = replace(

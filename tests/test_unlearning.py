@@ -2,11 +2,13 @@
 
 import random
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
 
 from tests.tiny import tiny_base, tiny_records
 from tidegate.evals.unlearning import (
+    EXTRACTION_P,
     LEAST,
     MEMBERSHIP_AUC,
     TRUTH_RATIO_P,
@@ -15,6 +17,7 @@ from tidegate.evals.unlearning import (
     Question,
     Unmeasured,
     answer_loss,
+    extraction,
     measure_unlearning,
     membership,
     same_ratios,
@@ -153,6 +156,52 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     assert 366 <= covered <= 394  # 95 % of 400, and three standard deviations
 
 
+def test_pairs_take_the_difficulty_of_rows_out_of_the_interval() -> None:
+    """The same 40 rows under two models, correlated 0.96; AUC of a shift of half a deviation.
+
+    Over 400 draws the paired interval covers the truth as often as it says, and is narrower.
+    """
+    chance, covered, narrower = random.Random(7), 0, 0
+    spread = (1 + 0.04) ** 0.5
+    truth = NormalDist().cdf(0.5 * spread / (spread * 2**0.5))
+    for _ in range(400):
+        rows = [chance.gauss(0, 1) for _ in range(40)]
+        mine = [row - 0.5 * spread + chance.gauss(0, 0.2) for row in rows]
+        others = [row + chance.gauss(0, 0.2) for row in rows]
+        pairs, apart = membership(mine, others, paired=True), membership(mine, others)
+        assert None not in (pairs.low, pairs.high, apart.low, apart.high)
+        covered += (pairs.low or 0) <= truth <= (pairs.high or 0)
+        narrower += (pairs.high or 0) - (pairs.low or 0) < (apart.high or 0) - (apart.low or 0)
+    assert 366 <= covered <= 394
+    assert narrower == 400
+
+
+def test_losses_of_unlike_number_are_no_pairs() -> None:
+    with pytest.raises(Unmeasured, match="no pairs"):
+        membership([1.0] * 6, [1.0] * 7, paired=True)
+    with pytest.raises(Unmeasured, match="no pairs"):
+        extraction([True] * 6, [True] * 7)
+    with pytest.raises(Unmeasured, match="at least"):
+        extraction([True] * (LEAST - 1), [True] * (LEAST - 1))
+
+
+COMPLETED = {  # rows completed by: candidate alone, twin alone, both, none → p by hand
+    "never": ((0, 0, 0, 9), 1.0),
+    "both say what others say too": ((0, 0, 5, 4), 1.0),
+    "by chance as often": ((3, 3, 0, 4), 42 / 64),
+    "only the candidate": ((6, 0, 0, 3), 1 / 64),
+    "only the twin": ((0, 6, 0, 3), 1.0),
+}
+
+
+@pytest.mark.parametrize("name", COMPLETED)
+def test_completing_more_rows_than_the_twin_is_seen(name: str) -> None:
+    (mine, others, both, none), p = COMPLETED[name]
+    candidate = [True] * mine + [False] * others + [True] * both + [False] * none
+    twin = [False] * mine + [True] * others + [True] * both + [False] * none
+    assert extraction(candidate, twin).value == pytest.approx(p)
+
+
 @pytest.mark.parametrize("sides", [(LEAST - 1, 9), (9, LEAST - 1), (0, 0)])
 def test_too_few_rows_are_not_measured(sides: tuple[int, int]) -> None:
     mine, others = ([float(n) for n in range(side)] for side in sides)
@@ -202,6 +251,25 @@ GATE = {
 def test_the_gate_blocks_what_still_knows_and_passes_its_twin(name: str) -> None:
     evidence, outcome = GATE[name]
     assert forgets_the_erased(Forgetting(), evidence).outcome is outcome
+
+
+VERBATIM = {  # p, rows
+    "as often as the twin": (0.5, 40, Outcome.PASS),
+    "more than the twin": (0.01, 40, Outcome.FAIL),
+    "too few answers": (1.0, 9, Outcome.INCONCLUSIVE),
+    "no share": (1.5, 40, Outcome.ERROR),
+}
+
+
+@pytest.mark.parametrize("name", VERBATIM)
+def test_the_gate_judges_extraction_only_where_it_is_asked_to(name: str) -> None:
+    p, rows, outcome = VERBATIM[name]
+    more = Measurement(name=EXTRACTION_P, value=p, n=rows)
+    evidence = seen().model_copy(update={"measurements": (*seen().measurements, more)})
+    assert forgets_the_erased(Forgetting(verbatim=True), evidence).outcome is outcome
+    assert forgets_the_erased(Forgetting(), evidence).outcome is Outcome.PASS
+    with pytest.raises(MissingEvidence):
+        forgets_the_erased(Forgetting(verbatim=True), seen())
 
 
 @pytest.mark.parametrize("name", [TRUTH_RATIO_P, MEMBERSHIP_AUC])

@@ -9,7 +9,7 @@ from tidegate.flows.commands.common import AsJson, Place, Tracking, print_json, 
 
 EXAMPLE = (
     "Examples: tidegate forget --user 'ada@example.org' --plan  ·  tidegate forget --record "
-    "t-00931 --record t-00932 --reason 'ticket 4711' --yes"
+    "t-00931 --record t-00932 --reason 'ticket 4711' --twin --yes"
 )
 
 
@@ -33,6 +33,12 @@ def forget(
     no_rebuild: Annotated[
         bool, typer.Option("--no-rebuild", help="Erase, and leave the last clean version.")
     ] = False,
+    twin: Annotated[
+        bool,
+        typer.Option(
+            "--twin", help="Also train a never-trained twin, and compare the rebuilt version."
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     home: Place = None,
     tracking_uri: Tracking = None,
@@ -40,8 +46,11 @@ def forget(
 ) -> None:
     """Erase records or authors: stores, weights, and a rebuild without them through all gates.
 
-    Ends with 0 if all was rebuilt, 2 if a gate stopped the rebuild, 4 if something was still found.
+    Ends with 0 if all was rebuilt, 2 if a gate stopped the rebuild or the comparison with a twin
+    says nothing, 4 if something was still found.
     """
+    if twin and no_rebuild:
+        raise typer.BadParameter("--twin compares what was rebuilt; leave out --no-rebuild")
     if not records and not users:
         raise typer.BadParameter("name what to forget: --record ID or --user NAME")
     place, console = start(home, as_json)
@@ -77,6 +86,7 @@ def forget(
             who=login_name(),
             tracking_uri=tracking_uri,
             again=not no_rebuild,
+            compare=twin,
         )
     if as_json:
         document = {"exact": done.state.verified is not None and done.state.verified.exact}

@@ -17,9 +17,11 @@ from filelock import FileLock
 from prefect import flow
 
 from tidegate.flows.erasing import erase, state, texts, tombstones
+from tidegate.flows.erasing.describe import describe
 from tidegate.flows.erasing.plan import Plan, make_plan
 from tidegate.flows.erasing.rebuild import finished, rebuild
 from tidegate.flows.erasing.state import State, Verified, request_of, save
+from tidegate.flows.erasing.telling import ask_before, judge
 from tidegate.flows.erasing.verify import verify
 from tidegate.flows.home import Home
 from tidegate.flows.intake.pseudonym import pseudonym, pseudonym_key
@@ -35,7 +37,7 @@ from tidegate.flows.tracing.wanted import Wanted
 from tidegate.flows.usage import UsageError
 from tidegate.gates.audit import statement
 from tidegate.gates.digest import digest_json
-from tidegate.gates.types import Noun
+from tidegate.gates.types import Noun, Outcome
 
 
 class Forgotten(Noun):
@@ -46,10 +48,16 @@ class Forgotten(Noun):
 
     @property
     def exit_code(self) -> int:
-        """0 erased and rebuilt, 2 erased but not all rebuilt, 4 something was still found."""
+        """0 erased and rebuilt, 2 not all rebuilt or compared, 4 something was still found.
+
+        A rebuilt version that can be told from its never-trained twin is something found.
+        """
+        told = {one.outcome for one in self.state.told}
         if self.state.verified is None or not self.state.verified.exact:
             return 4
-        return 0 if self.rebuilt else 2
+        if told & {Outcome.FAIL, Outcome.ERROR}:
+            return 4
+        return 0 if self.rebuilt and told <= {Outcome.PASS} else 2
 
 
 def wanted_of(home: Home, records: Sequence[str], users: Sequence[str]) -> Wanted:
@@ -94,8 +102,12 @@ def forget(
     who: str = "unknown",
     tracking_uri: str | None = None,
     again: bool = True,
+    compare: bool = False,
 ) -> Forgotten:
-    """Erase the records and authors with these marks. again: rebuild what served."""
+    """Erase the records and authors with these marks.
+
+    again: rebuild what served. compare: also with a never-trained twin (twin.py).
+    """
     place, wanted = Home(Path(home)), Wanted(frozenset(records), frozenset(authors))
     request = request_of(wanted)
     place.root.mkdir(parents=True, exist_ok=True)
@@ -105,13 +117,18 @@ def forget(
             now = save(
                 place, State(request=request, plan=plan_of(place, wanted, model, tracking_uri))
             )
+        compare = _compares(place, now, compare)
         written = Ledger(place.ledger).append(_act_forget(now, wanted, reason, who))
         wide = _buried(place, request, wanted)
         registry = Registry.open(place, tracking_uri)
         if not now.deleted:
-            now = _erased(place, registry, now, wide, written, tracking_uri, again)
+            now = _erased(place, registry, now, wide, written, tracking_uri, again, compare)
         if again:
             now = rebuild(place, now, who, tracking_uri)
+        if compare:
+            stage("compare with a never-trained twin")
+            now = judge(place, registry, now, progress)
+        describe(registry, now)
         stage("look into every file")
         seen = verify(place, registry, now, wide, progress)
         now = save(place, now.model_copy(update={"verified": seen}))
@@ -120,6 +137,17 @@ def forget(
         if now.verified and now.verified.exact:
             texts.place(place, request).unlink(missing_ok=True)  # last: nothing is left to find
     return Forgotten(state=now, rebuilt=finished(now))
+
+
+def _compares(home: Home, now: State, wanted: bool) -> bool:
+    """Whether a twin is asked for: now, or by the run of this erasure that was killed."""
+    begun = state.compares(home, now.request)
+    if wanted and now.deleted and not begun and not now.told:
+        raise UsageError(
+            "the rows are deleted, so that nothing is left to ask the models about; --twin has to "
+            "be given to the command that begins the erasure"
+        )
+    return begun or (wanted and not now.deleted)
 
 
 def _buried(home: Home, request: str, wanted: Wanted) -> Wanted:
@@ -139,6 +167,7 @@ def _erased(
     written: str,
     uri: str | None,
     again: bool,
+    compare: bool,
 ) -> State:
     stage("take affected versions out of service")
     erase.out_of_service(home, registry, now, uri)
@@ -148,6 +177,9 @@ def _erased(
         now = save(home, now.model_copy(update={"plan": _caught_up(home, now.plan, wide)}))
         stage("gather what to look for")
         texts.collect(home, now.request, wide)
+        if compare:
+            stage("ask the version that knows the rows")
+            ask_before(home, registry, now, wide, progress)
         now = erase.smaller_batches(home, now, wide, needed=again)
         for name, delete in erase.deletions(home, registry, now, wide, written):
             stage(f"delete: {name}")
@@ -222,13 +254,17 @@ def _act_erase(now: State, model: str) -> dict[str, Any]:
         },
         "exact": seen.exact,
     }
+    told = [one.model_dump(mode="json") for one in now.told if one.model == model]
+    named = [about["rebuilds"], seen.exact, *told]
+    if told:
+        about["twin"] = told[0]
     return statement(
         act="erase",
         model=model,
         subjects={"plan": digest_json(now.plan.model_dump(mode="json"))},
         # What was found and rebuilt names the act: a rebuild that goes on later is another.
         about={
-            "decision_id": f"erase {now.request} {model} {digest_json([about['rebuilds'], seen.exact])}",
+            "decision_id": f"erase {now.request} {model} {digest_json(named)}",
             **about,
         },
         decided_at=datetime.now(UTC),

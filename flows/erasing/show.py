@@ -23,6 +23,13 @@ def show_forgotten(console: Console, done: Forgotten) -> None:
             "  the rebuild is not complete; the last clean version serves. Run the same command "
             "again once it is approved, or learn later drops from here"
         )
+    for told in state.told:
+        rows = f"{told.rows} of {told.learned} learned rows" if told.learned else "no row"
+        console.print(
+            f"  {escape(told.model)} version {told.version} against a never-trained twin, on "
+            f"{rows}: {told.outcome} ({escape(told.reason)})",
+            highlight=False,
+        )
     if seen is not None:
         looked = seen.searched
         console.print(

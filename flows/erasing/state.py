@@ -14,7 +14,7 @@ from tidegate.flows.home import Home
 from tidegate.flows.tracing.wanted import Wanted
 from tidegate.flows.usage import UsageError
 from tidegate.gates.digest import digest_json
-from tidegate.gates.types import Action, Digest, Noun
+from tidegate.gates.types import Action, Digest, Noun, Outcome
 
 
 class Rebuilt(Noun):
@@ -50,6 +50,22 @@ class Verified(Noun):
         return self.lineage_clean and self.weights_gone and not self.searched.found
 
 
+class Told(Noun):
+    """Whether a rebuilt version can be told from a never-trained twin (twin.py)."""
+
+    model: str
+    erased: str  # the version that had learned the rows: the control
+    version: str | None  # the rebuilt one
+    outcome: Outcome
+    reason: str
+    control: Outcome | None = None  # of the erased version against the twin; must be FAIL
+    control_reason: str = ""
+    rows: int = 0  # that were asked about
+    learned: int = 0  # of so many erased rows that were learned
+    seed: int | None = None  # of the twin's last update
+    measured: dict[str, str] = Field(default_factory=dict)
+
+
 class State(Noun):
     """An erasure on its way."""
 
@@ -60,6 +76,7 @@ class State(Noun):
     )  # without the rows; None: nothing was left
     deleted: bool = False
     rebuilt: tuple[Rebuilt, ...] = ()
+    told: tuple[Told, ...] = ()  # only where a twin was asked for
     verified: Verified | None = None
     statements: tuple[str, ...] = ()
 
@@ -72,6 +89,16 @@ def request_of(wanted: Wanted) -> str:
 
 def folder(home: Home, request: str) -> Path:
     return home.root / "erasing" / request
+
+
+def twin_folder(home: Home, request: str) -> Path:
+    """What a comparison with a twin needs, until it is made (telling.py)."""
+    return folder(home, request) / "twin"
+
+
+def compares(home: Home, request: str) -> bool:
+    """Whether an earlier run of the same erasure was asked for a twin, and did not come to it."""
+    return twin_folder(home, request).exists()
 
 
 def load(home: Home, request: str) -> State | None:

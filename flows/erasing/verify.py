@@ -91,11 +91,13 @@ def search(
     mine = texts.place(home, state.request)
     with scratch_folder(home) as work:
         places: Mapping[str, Path] = {"": home.root, "mlflow:": work}
-        if not home.mlflow_artifacts.exists():
-            for one in state.plan.weights:
-                run_id = registry.find(one.model, one.version).run_id
-                with asking(f"fetch the artifacts of run {run_id}"):
-                    registry.client.download_artifacts(run_id, "", str(work))
+        for one in state.plan.weights:
+            run_id = registry.find(one.model, one.version).run_id
+            with asking(f"fetch the artifacts of run {run_id}"):
+                run = registry.client.get_run(run_id)
+                if str(home.mlflow_artifacts) not in (run.info.artifact_uri or ""):
+                    (work / run_id).mkdir(exist_ok=True)  # names are the same in every run
+                    registry.client.download_artifacts(run_id, "", str(work / run_id))
         for prefix, root in places.items():
             for path in sorted(root.rglob("*")):
                 inside = prefix == "" and path.is_relative_to(home.root / "work")

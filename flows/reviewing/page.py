@@ -2,7 +2,7 @@
 
 MLflow keeps 5,000 characters of a description where its database is PostgreSQL or MySQL.
 The page is written as long as fits: first the sentences in its table get shorter, then
-gates that passed are counted instead of listed. Everything is in the HTML report too.
+gates that passed are named in one line, then counted. Everything is in the HTML report too.
 
 Whatever came from outside is escaped: it can become no markup, link, picture or table cell.
 """
@@ -44,9 +44,10 @@ def review_page(report: UpdateReport, *, picture_folder: str = "plots") -> str:
             return page
     failed = [r for r in report.rulings if r.verdict.outcome is not Outcome.PASS]
     for shown in (failed, failed[:10], failed[:3]):
-        page = "\n".join(_page(report, shown, SENTENCES[-1], picture_folder))
-        if len(page) <= LONGEST:
-            return page
+        for named in (True, False):
+            page = "\n".join(_page(report, shown, SENTENCES[-1], picture_folder, named=named))
+            if len(page) <= LONGEST:
+                return page
     return page[: LONGEST - 1] + "…"
 
 
@@ -78,7 +79,12 @@ def _table(rulings: Sequence[Ruling], sentence: int) -> Iterator[str]:
 
 
 def _page(
-    report: UpdateReport, rulings: tuple[Ruling, ...] | list[Ruling], sentence: int, folder: str
+    report: UpdateReport,
+    rulings: tuple[Ruling, ...] | list[Ruling],
+    sentence: int,
+    folder: str,
+    *,
+    named: bool = True,
 ) -> Iterator[str]:
     yield f"# {HEADLINE[report.decision.action].upper()}"
     yield ""
@@ -86,14 +92,26 @@ def _page(
     yield ""
     yield _about(report)
     yield ""
-    yield from _table(rulings, sentence)
-    left = len(report.rulings) - len(rulings)
-    if left:
-        yield f"| | *{left} more in the report* | | | |"
+    if rulings:
+        yield from _table(rulings, sentence)
+    yield from _left_out(report, rulings, named)
     yield from _learned(report)
     yield from _changes(report)
     yield from _pictures(report, folder)
     yield from _rest(report)
+
+
+def _left_out(report: UpdateReport, shown: Sequence[Ruling], named: bool) -> Iterator[str]:
+    """The gates that have no row: by name if they passed, else how many there are."""
+    left = [ruling for ruling in report.rulings if ruling not in shown]
+    passed = [r for r in left if named and r.verdict.outcome is Outcome.PASS]
+    if passed:
+        names = ", ".join(escaped(ruling.title, 60) for ruling in passed)
+        yield ""
+        yield f"✓ Passed: {names}."
+    if len(left) > len(passed):
+        yield ""
+        yield f"*{len(left) - len(passed)} more in the report.*"
 
 
 def _about(report: UpdateReport) -> str:

@@ -86,8 +86,9 @@ def _forest(axis: "Axes", panel: Sequence[Comparison]) -> None:
     for found in panel:
         colour, marker = ROLE[found.than]
         y = suites.index(found.suite) + (-0.17 if found.than == "champion" else 0.17)
-        if found.low is not None and found.high is not None:
-            axis.hlines(y, found.low, found.high, color=colour, linewidth=2.2, alpha=0.85)
+        # A suite that stopped early may know one end alone; a bare dot would look certain.
+        ends = [end for end in (found.low, found.mean, found.high) if end is not None]
+        axis.hlines(y, min(ends), max(ends), color=colour, linewidth=2.2, alpha=0.85)
         axis.plot(
             found.mean, y, marker, color=colour, markersize=7, label=f"against the {found.than}"
         )

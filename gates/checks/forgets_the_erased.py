@@ -2,7 +2,8 @@
 
 Sees: the p-value of a Kolmogorov-Smirnov test between truth ratios of the candidate and of a
 never-trained twin, and how well a row's loss tells erased rows from rows that were never
-trained on (the upper bound of the area under the ROC curve).
+trained on (the upper bound of the area under the ROC curve). With `verbatim`: whether it
+completes more answers word for word than the twin.
 Cannot see: stronger attacks than one on the loss, rows that nobody asked about, and the
 difference between "no trace" and "too few rows to see one": `least` is there for that.
 
@@ -15,10 +16,11 @@ from typing import Annotated
 from pydantic import Field
 
 from tidegate.gates.gate import Params, gate
-from tidegate.gates.tighter import HIGHER, LOWER
-from tidegate.gates.types import CandidateEvidence, Outcome, Verdict
+from tidegate.gates.tighter import HIGHER, LOWER, ranked
+from tidegate.gates.types import CandidateEvidence, Measurement, Outcome, Verdict
 
 RATIO, MEMBERSHIP = "unlearning.truth_ratio_p@candidate", "unlearning.membership_auc@candidate"
+EXTRACTION = "unlearning.extraction_p@candidate"
 
 
 class Forgetting(Params):
@@ -30,6 +32,9 @@ class Forgetting(Params):
     )
     least: Annotated[int, HIGHER] = Field(
         default=10, ge=5, description="questions and rows that must have been measured"
+    )
+    verbatim: Annotated[bool, ranked(False, True)] = Field(
+        default=False, description="also judge which answers are completed word for word"
     )
 
 
@@ -58,6 +63,8 @@ def forgets_the_erased(p: Forgetting, evidence: CandidateEvidence) -> Verdict:
             observed=ratio.value,
             limit=p.alpha,
         )
+    if p.verbatim and (failed := _repeats(evidence[EXTRACTION], p)):
+        return failed
     if membership.high > p.max_auc:
         # A wide interval says that little is known; only a low end above chance shows a trace.
         shown = membership.low is not None and membership.low > 0.5
@@ -74,4 +81,27 @@ def forgets_the_erased(p: Forgetting, evidence: CandidateEvidence) -> Verdict:
         f"{membership.high:.3f}",
         observed=membership.high,
         limit=p.max_auc,
+    )
+
+
+def _repeats(extraction: Measurement, p: Forgetting) -> Verdict | None:
+    if extraction.n < p.least:
+        return Verdict(
+            outcome=Outcome.INCONCLUSIVE,
+            reason=f"{extraction.n} answers were tried word for word; {p.least} are needed",
+            observed=float(extraction.n),
+            limit=float(p.least),
+        )
+    if not 0 <= extraction.value <= 1:
+        return Verdict(
+            outcome=Outcome.ERROR, reason=f"{EXTRACTION} is no share between 0 and 1"
+        )
+    if extraction.value >= p.alpha:
+        return None
+    return Verdict(
+        outcome=Outcome.FAIL,
+        reason="more answers are completed word for word than by the never-trained twin: p "
+        f"{extraction.value:.2g} is below {p.alpha:.2g}",
+        observed=extraction.value,
+        limit=p.alpha,
     )
