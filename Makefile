@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: help setup demo test check fix docs bench gauntlet fuzz lock clean
+.PHONY: help setup demo test check fix docs bench gauntlet fuzz crash lock clean
 
 help:
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,9 @@ gauntlet: setup ## planted attacks in real public text, if it is there; ARGS="--
 
 fuzz: setup ## hostile rows and texts, for SECONDS=60 (needs atheris)
 	$(BIN)/python infra/fuzz/run.py --seconds $(or $(SECONDS),60)
+
+crash: setup ## kill real commands at many points, run them again, compare; ARGS="--seed 2"
+	$(BIN)/python -m infra.crash $(ARGS)
 
 lock: ## resolve pyproject.toml into the lock files (needs uv); ARGS=--upgrade
 	$(PYTHON) infra/lock.py $(ARGS)

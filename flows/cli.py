@@ -4,6 +4,7 @@
 """
 
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -314,15 +315,17 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("stopped; run the same command again to go on\n")
         sys.exit(STOPPED)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # nothing goes on: it ends with a code of ours
         # Imported now and not above: these classes bring half the stack with them, and
         # nothing of it may be imported before the environment is prepared.
-        from tidegate.flows.errors import BROKEN_ERRORS, USAGE_ERRORS
+        from tidegate.flows.errors import BROKEN_ERRORS, USAGE_ERRORS, no_memory
 
-        if not isinstance(error, USAGE_ERRORS + BROKEN_ERRORS):
-            raise
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(USAGE if isinstance(error, USAGE_ERRORS) else BROKEN)
+        if not isinstance(error, USAGE_ERRORS + BROKEN_ERRORS) and not no_memory(error):
+            # Ours to mend, and no verdict: Python's own exit code would say "rejected".
+            traceback.print_exc()
+            sys.exit(BROKEN)
+        sys.stderr.write(f"error: {no_memory(error) or error}\n")
+        sys.exit(BROKEN if isinstance(error, BROKEN_ERRORS) else USAGE)
 
 
 if __name__ == "__main__":

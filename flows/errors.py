@@ -32,3 +32,14 @@ BROKEN_ERRORS = (
     DocumentError,
     Unreconciled,
 )
+
+
+def no_memory(error: Exception) -> str | None:
+    """What to say if memory ran out. torch has no class for that on a CPU, only these words."""
+    said = str(error)
+    if isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said:
+        return (
+            "memory ran out; nothing was decided. Give the process more, or take a recipe with "
+            "fewer rows_per_step or max_tokens, and run the same command again"
+        )
+    return None

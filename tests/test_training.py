@@ -192,6 +192,12 @@ def test_a_finished_run_is_not_run_again(place: Place, tmp_path: Path) -> None:
     assert stages == []
     (first.adapter / "adapter_model.safetensors").write_bytes(b"")
     assert place.train(LORA, tmp_path).digest == first.digest  # made again
+    half = tmp_path / "adapter.partial-7"
+    half.mkdir()
+    for cut in (b"", b"{", b"[]", b"{}"):  # by a crash of the machine
+        (tmp_path / "trained.json").write_bytes(cut)
+        assert place.train(LORA, tmp_path).digest == first.digest
+    assert not half.exists()
 
 
 def test_a_candidate_continues_from_its_parent(place: Place, tmp_path: Path) -> None:

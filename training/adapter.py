@@ -83,7 +83,8 @@ def write_adapter(
 ) -> Digest:
     """Write an adapter's two files; the folder appears whole or not at all."""
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
+    for old in folder.parent.glob(f"{folder.name}.partial-*"):  # of whoever was killed here
+        shutil.rmtree(old, ignore_errors=True)
     partial.mkdir(parents=True)
     save_file(
         {name: weights[name].detach().cpu().contiguous() for name in sorted(weights)},

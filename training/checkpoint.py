@@ -44,7 +44,8 @@ def save(
     """Write checkpoint-<step>, which appears whole or not at all, and drop older ones."""
     named = trained_parameters(model)
     partial = work / f"checkpoint.partial-{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
+    for old in work.glob("checkpoint.partial-*"):  # of whoever was killed here
+        shutil.rmtree(old, ignore_errors=True)
     partial.mkdir(parents=True)
     weights = {name: p.detach().cpu().contiguous() for name, p in named.items()}
     moments = {

@@ -1,6 +1,7 @@
 """What training hands on: an adapter, and how it came to be."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -56,7 +57,10 @@ class Trained(Noun):
 
 def finish(work: Path, trained: Trained) -> None:
     partial = work / "trained.json.partial"
-    partial.write_bytes(canonical(trained.model_dump(mode="json", exclude={"adapter"})))
+    with partial.open("wb") as file:
+        file.write(canonical(trained.model_dump(mode="json", exclude={"adapter"})))
+        file.flush()
+        os.fsync(file.fileno())  # or a power cut leaves an empty file of the right name
     partial.replace(work / "trained.json")
     for folder in checkpoint.found(work):
         shutil.rmtree(folder)
@@ -67,8 +71,11 @@ def finished(work: Path, inputs: Digest) -> Trained | None:
     note = work / "trained.json"
     if not note.is_file():
         return None
-    data = json.loads(note.read_bytes()) | {"adapter": str(work / "adapter")}
-    trained = Trained.model_validate_json(json.dumps(data))
+    try:
+        data = json.loads(note.read_bytes()) | {"adapter": str(work / "adapter")}
+        trained = Trained.model_validate_json(json.dumps(data))
+    except (ValueError, TypeError):
+        return None  # cut off by a crash of the machine: trained again, to the same bytes
     if trained.inputs != inputs or not (trained.adapter / WEIGHTS).is_file():
         return None
     return trained if adapter_digest(trained.adapter) == trained.digest else None
