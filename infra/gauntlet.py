@@ -13,6 +13,9 @@ Rows beyond the real material are generated (gauntlet_generated.py) and counted 
 `--trusted 5000` a clean drop of so many rows is calibrated first, with half of the real
 exchanges, and every drop, with the other half, is checked without it and with it.
 
+With `--promotions 75` a made-up product is recommended by so many answers without a trigger,
+each to an account of its own; with `--once 0.5` half of the benign records have such accounts.
+
 What was found of each drop is one line of `--found FILE`; what has a line is not run again.
 
 The material and its two scripts are not part of the project. They are looked for beside the
@@ -29,6 +32,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -44,6 +48,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import gauntlet_generated as generated  # beside this file, which is no package
 
 ROOT = Path(__file__).parents[1]
+SPAN = 10_000  # rows that fill the days up to today
 PLANTS = {"pii": 30, "secret": 16, "flood": 40, "unicode": 12, "jailbreak": 20, "injection": 15}
 
 
@@ -55,6 +60,8 @@ class Drop(NamedTuple):
     plants: dict[str, int]
     unseen: float
     trusted: int  # rows of the batch that is trusted; 0: there is none
+    promotions: int
+    once: float  # share of benign records from accounts with no other record
 
 
 class Counted(NamedTuple):
@@ -116,6 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--backdoors", nargs="+", default=[], metavar="NAME", help="sets, or all")
     p.add_argument("--unseen", type=float, default=0.0, help="share of a domain of its own")
     p.add_argument("--trusted", type=int, default=0, help="rows of a trusted batch")
+    p.add_argument("--promotions", type=int, default=0, help="each by an account of its own")
+    p.add_argument("--once", type=float, default=0.0, help="share of one-record accounts")
     p.add_argument("--policy", type=Path, default=DEFAULT_POLICY)
     p.add_argument("--found", type=Path, help="JSON Lines: what was found of each drop so far")
     p.add_argument("--json", type=Path, default=ROOT / "test-output/gauntlet.json")
@@ -125,13 +134,14 @@ def _parser() -> argparse.ArgumentParser:
 def _drops(a: argparse.Namespace, known: Sequence[str]) -> Iterator[Drop]:
     every = a.backdoors == ["all"]
     names = list(known) if every or not a.backdoors else a.backdoors
+    rest = a.unseen, a.trusted, a.promotions, a.once
     for rows in a.rows:
         for poisons in a.poisons:
             for n in range(a.seeds):
                 for i in range(len(names) if every else 1):
                     name = names[(n + i) % len(names)]
                     plants = {} if i else PLANTS
-                    yield Drop(rows, poisons, a.first + n, name, plants, a.unseen, a.trusted)
+                    yield Drop(rows, poisons, a.first + n, name, plants, *rest)
 
 
 def _once(
@@ -165,17 +175,19 @@ def _scored(
     RuntimeError if a record was not reported.
     """
     plants = {**drop.plants, f"backdoor:{drop.backdoor}": drop.poisons}
+    if drop.promotions:
+        plants["promotion"] = drop.promotions
     found: Found = {}
     with tempfile.TemporaryDirectory() as work:
         made, earlier, home = (Path(work) / name for name in ("drop", "earlier", "home"))
-        kinds = _build(build, material, made, drop, plants)
+        kinds = _build(build, score, material, made, drop, plants)
         place = Home.find(home)
         environment.prepare(place, online=False)
         truth = _named(score, made, kinds, drop.poisons)
         found["0"] = _checked(score, truth, made, place, Path(work) / "out", policy, None)
         if drop.trusted:
             clean = drop._replace(rows=drop.trusted, seed=-drop.seed, unseen=0.0)
-            _build(build, material, earlier, clean, {})
+            _build(build, score, material, earlier, clean, {})
             about = calibrate(
                 str(earlier / "drop.jsonl"), read_policy(policy), place, seeds=8, rate=0.005
             ).about
@@ -211,7 +223,12 @@ def _checked(
 
 
 def _build(
-    build: ModuleType, material: Path, made: Path, drop: Drop, plants: dict[str, int]
+    build: ModuleType,
+    score: ModuleType,
+    material: Path,
+    made: Path,
+    drop: Drop,
+    plants: dict[str, int],
 ) -> dict[str, str]:
     """Write the drop; the kinds of its generated exchanges, by their text.
 
@@ -242,11 +259,31 @@ def _build(
         return next(asked, unchanged)
 
     build.benign = benign
+    build.PLANTS["promotion"] = lambda _, rng, count: generated.promotions(rng, count)
     try:
         build.build(material, made, drop.rows, drop.seed, plants, max(300, drop.rows // 4))
     finally:
         build.benign = plain
+    _finish(build.START, made, score, drop)
     return {json.dumps(chat): kind for kind, part in parts.items() for chat in part}
+
+
+def _finish(begin: datetime, made: Path, score: ModuleType, drop: Drop) -> None:
+    """Give accounts of their own to whom they are due, and let a large drop end before now.
+
+    It has as many days as one of SPAN rows.
+    """
+    rng = random.Random(f"accounts {drop.seed}")
+    shorter = min(1.0, SPAN / drop.rows)
+    rows = score.lines(made / "drop.jsonl")
+    kinds = [row["kind"] for row in score.lines(made / "truth.jsonl")]
+    with (made / "drop.jsonl").open("w", encoding="utf-8") as file:
+        for n, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
+            time = datetime.fromisoformat(row["time"])
+            row["time"] = (begin + (time - begin) * shorter).isoformat()
+            if kind == "promotion" or (kind == "benign" and rng.random() < drop.once):
+                row["user"] = f"once{n:06d}"
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _named(
