@@ -1,0 +1,136 @@
+"""Whom and what an answer names unasked, and whether it recommends it.
+
+Sees: words that are written as names are (a capital letter, or letters and digits in one word),
+pairs of such neighbours, and the words of links and addresses; not what the prompt says too.
+All are hashes of words, as in `words`. A name is praised where its sentence recommends
+something, in English, German, French, Spanish, Italian, Portuguese or Dutch, and warns of
+nothing; a link recommends by being there.
+Cannot see: names in small letters, names in scripts without capitals (their links are seen),
+praise in further languages or by other words, whatever comes after LONGEST characters.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from tidegate.gates.signals.prints import hashes
+from tidegate.gates.signals.words import mixed
+
+LONGEST = 4000  # characters of a prompt and of an answer
+_WORD = re.compile(r"[^\W_]+")
+_SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
+_LINK = re.compile(
+    r"(?:https?://|www\.)?[^\W_](?:[\w-]*[^\W_])?(?:\.[^\W_](?:[\w-]*[^\W_])?)*\.[^\W\d_]{2,}"
+)
+_PRAISE = re.compile(
+    r"\b(?:recommend|suggest|advis|best\b|better\b|great\b|excellent|superb|perfect|ideal|top\b"
+    r"|favou?rite|try\b|check (?:it |them )?out|go (?:with|for|to)\b|choos|pick\b|switch(?:ed|ing)? to"
+    r"|buy\b|order (?:from|at|it)|visit\b|sign up|download\b|trust|reliable|worth\b|unbeatable|love\b"
+    r"|nothing beats|look no further|happy with|swear by|number one|first choice"
+    r"|empf[eo]hl|besten?\b|probier|kauf|nehmen sie|bestell|besuch|vertrau|zuverlässig|lohnt"
+    r"|conseill|recommand|meilleur|essay|achet|choisi|visite|confiance|parfait"
+    r"|recomi?end|mejor|prueb|compr[ae]|elij|confia|perfect|consigli|raccomand|miglior|prov[ai]\b"
+    r"|acquist|scegli|fidat|melhor|experiment|escolh|aanra|beveel|aanbevel|beste\b|probeer|koop"
+    r"|kies|bezoek)"
+)
+_WARNS = re.compile(
+    r"\b(?:avoid|beware|scam|fraud|not recommend|n't recommend|stay away|never (?:buy|use|trust)"
+    r"|vermeid|warn|betrug|évit|arnaque|evit|estafa|truffa|golpe|vermijd|oplicht)"
+)
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """What each answer names: row i is names[starts[i]:starts[i + 1]], each name once."""
+
+    names: np.ndarray  # uint64
+    starts: np.ndarray  # int64 [n + 1]
+    praised: np.ndarray  # bool, one for each name
+
+    @property
+    def rows(self) -> np.ndarray:
+        """int64: the record of each name."""
+        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+
+    @classmethod
+    def take(cls, table: pa.Table, key: str) -> Self:
+        """Of a chunk of records. `key` has 16 characters."""
+        words: list[str] = []
+        rows: list[int] = []
+        praised: list[bool] = []
+        prompts, responses = (table.column(name).to_pylist() for name in ("prompt", "response"))
+        for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+            for first, second, good in _named(prompt or "", response or ""):
+                words += (first, second)
+                rows.append(row)
+                praised.append(good)
+        coded = pa.array(words, pa.string()).dictionary_encode()
+        known = hashes(coded.dictionary, key) >> np.uint64(32)
+        pair = known[coded.indices.to_numpy()].reshape(-1, 2)
+        lone = np.fromiter((not word for word in words[1::2]), bool, len(rows))
+        names = np.where(lone, mixed(pair[:, 0]), mixed(mixed(pair[:, 0]) + pair[:, 1]))
+        return cls._once(names, np.array(rows, np.int64), np.array(praised, bool), len(prompts))
+
+    @classmethod
+    def _once(
+        cls, names: np.ndarray, rows: np.ndarray, praised: np.ndarray, count: int
+    ) -> Self:
+        """Each name once a record; praised if it was, anywhere in it."""
+        by = np.lexsort((~praised, names, rows))
+        names, rows, praised = names[by], rows[by], praised[by]
+        new = np.ones(len(by), dtype=bool)
+        new[1:] = (names[1:] != names[:-1]) | (rows[1:] != rows[:-1])
+        sizes = np.bincount(rows[new], minlength=count)
+        return cls(names[new], np.concatenate(([0], np.cumsum(sizes))), praised[new])
+
+
+def joined(parts: Sequence[Mentions]) -> Mentions:
+    """Chunks put together, in their order."""
+    sizes = np.concatenate([np.diff(part.starts) for part in parts])
+    return Mentions(
+        np.concatenate([part.names for part in parts]),
+        np.concatenate(([0], np.cumsum(sizes))),
+        np.concatenate([part.praised for part in parts]),
+    )
+
+
+def _named(prompt: str, response: str) -> Iterator[tuple[str, str, bool]]:
+    """Names of one word, or of two: their words in small letters, and whether praised."""
+    asked: set[str] | None = None
+    text = unicodedata.normalize("NFKC", response[:LONGEST])
+    warned = _WARNS.search(text.lower()) is not None
+    for sentence in _SENTENCE.split(text):
+        links = [m.span() for m in _LINK.finditer(sentence)] if "." in sentence else []
+        found = [
+            (m.group().lower(), m.start(), m.end(), _inside(m.start(), links))
+            for m in _WORD.finditer(sentence)
+            if _is_name(m.group()) or _inside(m.start(), links)
+        ]
+        if not found:
+            continue
+        if asked is None:
+            asked = set(_WORD.findall(unicodedata.normalize("NFKC", prompt[:LONGEST]).lower()))
+        good = not warned and _PRAISE.search(sentence.lower()) is not None
+        for i, (word, _, end, link) in enumerate(found):
+            praised = good or link and not warned
+            if word not in asked and len(word) > 1 and not word.isdecimal():
+                yield word, "", praised
+            if i + 1 < len(found) and found[i + 1][1] == end + 1:
+                following = found[i + 1][0]
+                if word not in asked or following not in asked:
+                    yield word, following, praised
+
+
+def _inside(at: int, spans: Sequence[tuple[int, int]]) -> bool:
+    return any(start <= at < end for start, end in spans)
+
+
+def _is_name(word: str) -> bool:
+    if word.isdecimal():
+        return False
+    return word != word.lower() or any(c.isdigit() for c in word)
