@@ -6,7 +6,8 @@ Makes chats of about 300 characters from a fixed vocabulary (no two alike, two i
 with personal data, one in a thousand with a secret, one in a hundred with hidden
 characters, every fourth with a vote), then ingests and checks them with every gate of
 policies/default.yaml against the texts of the shipped suites. Prints records a second for
-each stage and the peak resident memory.
+each stage, by the processor's time, and the peak resident memory. The counts over the whole
+batch, triggers among them, are made after the last chunk: they are in the stage that follows.
 """
 
 import argparse
@@ -105,25 +106,25 @@ def main() -> None:
         megabytes = drop.stat().st_size / 1e6
         print(f"{args.rows:,} records, {megabytes:.0f} MB; start at {peak():.0f} MB")
 
-        began = time.perf_counter()
+        began = time.process_time()
         batch = ingest([drop], home=home, out=out, pseudonym_key=b"k" * 32)
-        said("ingest", args.rows, time.perf_counter() - began, peak())
+        said("ingest", args.rows, time.process_time() - began, peak())
 
         stages: dict[str, tuple[float, float, float]] = {}
 
-        began = ended = time.perf_counter()
+        began = ended = time.process_time()
 
         def watch(progress: Progress) -> None:
             nonlocal ended  # a stage begins where the one before it ended
             first = stages.get(progress.stage, (ended,))[0]
-            ended = time.perf_counter()
+            ended = time.process_time()
             stages[progress.stage] = (first, ended, peak())
 
         checked = check(
             batch, policy,
             home=home, arrived=out, out=out, protected=protected, progress=watch,
         )  # fmt: skip
-        ended = time.perf_counter()
+        ended = time.process_time()
         for name, (first, last, megabytes) in stages.items():
             said(f"  {name}", args.rows, last - first, megabytes)
         said("check", args.rows, ended - began, peak())
@@ -134,7 +135,7 @@ def main() -> None:
 
 def said(stage: str, rows: int, seconds: float, megabytes: float) -> None:
     rate = rows / max(seconds, 1e-9)
-    print(f"{stage:28}{seconds:9.1f} s{rate:12,.0f} records/s   peak {megabytes:,.0f} MB")
+    print(f"{stage:28}{seconds:9.1f} s CPU{rate:12,.0f} records/s   peak {megabytes:,.0f} MB")
 
 
 if __name__ == "__main__":
