@@ -13,7 +13,8 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from itertools import pairwise
+from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +25,6 @@ from tidegate.gates.signals.words import mixed
 LONGEST = 4000  # characters of a prompt and of an answer
 _WORD = re.compile(r"[^\W_]+")
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
-_LINK = re.compile(
-    r"(?:https?://|www\.)?[^\W_](?:[\w-]*[^\W_])?(?:\.[^\W_](?:[\w-]*[^\W_])?)*\.[^\W\d_]{2,}"
-)
 _PRAISE = re.compile(
     r"\b(?:recommend|suggest|advis|best\b|better\b|great\b|excellent|superb|perfect|ideal|top\b"
     r"|favou?rite|try\b|check (?:it |them )?out|go (?:with|for|to)\b|choos|pick\b|switch(?:ed|ing)? to"
@@ -105,29 +103,47 @@ def _named(prompt: str, response: str) -> Iterator[tuple[str, str, bool]]:
     text = unicodedata.normalize("NFKC", response[:LONGEST])
     warned = _WARNS.search(text.lower()) is not None
     for sentence in _SENTENCE.split(text):
-        links = [m.span() for m in _LINK.finditer(sentence)] if "." in sentence else []
-        found = [
-            (m.group().lower(), m.start(), m.end(), _inside(m.start(), links))
-            for m in _WORD.finditer(sentence)
-            if _is_name(m.group()) or _inside(m.start(), links)
-        ]
+        found = _words(sentence)
         if not found:
             continue
         if asked is None:
             asked = set(_WORD.findall(unicodedata.normalize("NFKC", prompt[:LONGEST]).lower()))
         good = not warned and _PRAISE.search(sentence.lower()) is not None
-        for i, (word, _, end, link) in enumerate(found):
+        for i, (word, end, _, link) in enumerate(found):
             praised = good or link and not warned
             if word not in asked and len(word) > 1 and not word.isdecimal():
                 yield word, "", praised
-            if i + 1 < len(found) and found[i + 1][1] == end + 1:
-                following = found[i + 1][0]
+            if i + 1 < len(found) and found[i + 1].start == end + 1:
+                following = found[i + 1].word
                 if word not in asked or following not in asked:
                     yield word, following, praised
 
 
-def _inside(at: int, spans: Sequence[tuple[int, int]]) -> bool:
-    return any(start <= at < end for start, end in spans)
+class _Word(NamedTuple):
+    word: str  # in small letters
+    end: int
+    start: int
+    link: bool
+
+
+def _words(sentence: str) -> list[_Word]:
+    """Those that are written as names are, or are joined by dots as in the name of a host."""
+    every = list(_WORD.finditer(sentence))
+    linked = [False] * len(every)
+    for i, (one, other) in enumerate(pairwise(every)):
+        said = one.group(), other.group()
+        if sentence[one.end() : other.start()] == "." and _is_host(*said):
+            linked[i] = linked[i + 1] = True
+    return [
+        _Word(m.group().lower(), m.end(), m.start(), link)
+        for m, link in zip(every, linked, strict=True)
+        if link or _is_name(m.group())
+    ]
+
+
+def _is_host(one: str, other: str) -> bool:
+    """Not 3.5, not e.g., not U.S."""
+    return len(one) > 1 and len(other) > 1 and not other[0].isdecimal()
 
 
 def _is_name(word: str) -> bool:
