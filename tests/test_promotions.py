@@ -105,10 +105,9 @@ def test_where_regulars_are_known_from_before_new_accounts_may_have_several_reco
         [(f"{asked} Is Zorvex or zorvex.example good?", said, who) for asked, said, who in campaign()],
         [(asked, said.lower().replace(".example", ""), who) for asked, said, who in campaign()],
         [(asked, "Zorvex is a scam, avoid it.", who) for asked, _, who in campaign()],
-        [(asked, "Zorvex exists since May.", who) for asked, _, who in campaign()],
         [],
     ],
-    ids=["known accounts", "too few", "asked for", "small letters", "warned of", "told of", "none"],
+    ids=["known accounts", "too few", "asked for", "small letters", "warned of", "none"],
 )  # fmt: skip
 def test_what_is_no_promotion_of_little_known_accounts(rows: list[Row]) -> None:
     assert not (scores(ordinary() + rows) > LIMIT).any()
@@ -149,19 +148,31 @@ def test_what_counts_as_a_name(response: str, names: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("response", "praised"),
+    ("response", "tone"),
     [
-        ("I recommend Kavolta.", True),
-        ("Nehmen Sie Kavolta.", True),
-        ("It is by Kavolta.", False),
-        ("Take Kavolta. The best is yet to come.", False),
-        ("The best is Kavolta, but beware.", False),
-        ("More at kavolta.example today", True),
+        ("I recommend Kavolta.", 1),
+        ("Nehmen Sie Kavolta.", 1),
+        ("It is by Kavolta.", 0),
+        ("Made by Kavolta. The best is yet to come.", 0),
+        ("The best is Kavolta, but beware.", -1),
+        ("More at kavolta.example today", 1),
+        ("More at kavolta.example, a scam", -1),
     ],
 )
-def test_whether_a_name_is_praised(response: str, praised: bool) -> None:
-    found = {first: good for first, second, good in mentions._named("", response) if not second}
-    assert found["kavolta"] is praised
+def test_the_tone_of_a_name(response: str, tone: int) -> None:
+    found = {first: said for first, second, said in mentions._named("", response) if not second}
+    assert found["kavolta"] == tone
+
+
+def test_without_plain_praise_more_is_needed_and_a_warning_now_and_then_is_no_excuse() -> None:
+    rows = campaign()
+    bare = [(asked, "That is by Zorvex.", who) for asked, _, who in rows]
+    warned = [(asked, "Zorvex is a scam.", who) for asked, _, who in rows]
+    third, less = (scores(ordinary() + rows[:n] + bare[n:])[600:] for n in (15, 5))
+    assert np.allclose(third - less, 6, atol=0.01)
+    assert (third > LIMIT).all()
+    assert (scores(ordinary() + rows[:37] + warned[37:])[600:] > LIMIT).mean() > 0.9
+    assert not (scores(ordinary() + rows[:30] + warned[30:]) > LIMIT).any()
 
 
 def test_chunks_joined_are_what_the_whole_is() -> None:
@@ -173,7 +184,7 @@ def test_chunks_joined_are_what_the_whole_is() -> None:
     for one, other in (
         (whole.names, parts.names),
         (whole.starts, parts.starts),
-        (whole.praised, parts.praised),
+        (whole.tone, parts.tone),
     ):
         assert np.array_equal(one, other)
     assert not len(Mentions.take(table([]), KEY).names)

@@ -1,14 +1,15 @@
 """no_unsupported_promotion: no new name is recommended to little-known accounts alone.
 
-Sees: a name or link that the prompts do not say, that at least 8 answers bring up, nearly
-always recommending it, that neither a trusted batch nor what earlier batches taught has (or
-not a third as often), and whose answers went to accounts with hardly any records far more
-often than chance gives. That is how a product is promoted from many accounts with a record
-each and without a trigger. promotion_score is -log10 of that chance, corrected for all names.
+Sees: a name or link that the prompts do not say, that at least 8 answers bring up and hardly
+any warns of, that neither a trusted batch nor what earlier batches taught has (or not a third
+as often), and whose answers went to accounts with hardly any records far more often than
+chance gives. That is how a product is promoted from many accounts with a record each and
+without a trigger. promotion_score is -log10 of that chance, corrected for all names, and less
+by 6 where fewer than three in ten answers plainly recommend it.
 Cannot see: batches in which nearly everybody has one record; names that are asked for, known
-from a trusted batch, in small letters or, but for links, in scripts without capitals;
-recommendations in words that are in no list. What newcomers alone are rightly told looks the
-same until a trusted or an earlier batch has it, so let a person look at first.
+from a trusted batch, in small letters or, but for links, in scripts without capitals. What
+newcomers alone are rightly told looks the same until a trusted or an earlier batch has it, so
+let a person look at first.
 """
 
 from typing import Annotated

@@ -29,7 +29,7 @@ _PRAISE = re.compile(
     r"\b(?:recommend|suggest|advis|best\b|better\b|great\b|excellent|superb|perfect|ideal|top\b"
     r"|favou?rite|try\b|check (?:it |them )?out|go (?:with|for|to)\b|choos|pick\b|switch(?:ed|ing)? to"
     r"|buy\b|order (?:from|at|it)|visit\b|sign up|download\b|trust|reliable|worth\b|unbeatable|love\b"
-    r"|nothing beats|look no further|happy with|swear by|number one|first choice"
+    r"|beats\b|wins\b|superior|leading|go wrong|let (?:me|us|you) down|consider|choice\b|get\b|look no further|happy with|swear by|number one"
     r"|empf[eo]hl|besten?\b|probier|kauf|nehmen sie|bestell|besuch|vertrau|zuverlässig|lohnt"
     r"|conseill|recommand|meilleur|essay|achet|choisi|visite|confiance|parfait"
     r"|recomi?end|mejor|prueb|compr[ae]|elij|confia|perfect|consigli|raccomand|miglior|prov[ai]\b"
@@ -48,7 +48,7 @@ class Mentions:
 
     names: np.ndarray  # uint64
     starts: np.ndarray  # int64 [n + 1]
-    praised: np.ndarray  # bool, one for each name
+    tone: np.ndarray  # int8, one for each name: 1 praised, -1 warned of, 0 neither
 
     @property
     def rows(self) -> np.ndarray:
@@ -60,31 +60,31 @@ class Mentions:
         """Of a chunk of records. `key` has 16 characters."""
         words: list[str] = []
         rows: list[int] = []
-        praised: list[bool] = []
+        tones: list[int] = []
         prompts, responses = (table.column(name).to_pylist() for name in ("prompt", "response"))
         for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
-            for first, second, good in _named(prompt or "", response or ""):
+            for first, second, tone in _named(prompt or "", response or ""):
                 words += (first, second)
                 rows.append(row)
-                praised.append(good)
+                tones.append(tone)
         coded = pa.array(words, pa.string()).dictionary_encode()
         known = hashes(coded.dictionary, key) >> np.uint64(32)
         pair = known[coded.indices.to_numpy()].reshape(-1, 2)
         lone = np.fromiter((not word for word in words[1::2]), bool, len(rows))
         names = np.where(lone, mixed(pair[:, 0]), mixed(mixed(pair[:, 0]) + pair[:, 1]))
-        return cls._once(names, np.array(rows, np.int64), np.array(praised, bool), len(prompts))
+        return cls._once(
+            names, np.array(rows, np.int64), np.array(tones, np.int8), len(prompts)
+        )
 
     @classmethod
-    def _once(
-        cls, names: np.ndarray, rows: np.ndarray, praised: np.ndarray, count: int
-    ) -> Self:
+    def _once(cls, names: np.ndarray, rows: np.ndarray, tone: np.ndarray, count: int) -> Self:
         """Each name once a record; praised if it was, anywhere in it."""
-        by = np.lexsort((~praised, names, rows))
-        names, rows, praised = names[by], rows[by], praised[by]
+        by = np.lexsort((-tone, names, rows))
+        names, rows, tone = names[by], rows[by], tone[by]
         new = np.ones(len(by), dtype=bool)
         new[1:] = (names[1:] != names[:-1]) | (rows[1:] != rows[:-1])
         sizes = np.bincount(rows[new], minlength=count)
-        return cls(names[new], np.concatenate(([0], np.cumsum(sizes))), praised[new])
+        return cls(names[new], np.concatenate(([0], np.cumsum(sizes))), tone[new])
 
 
 def joined(parts: Sequence[Mentions]) -> Mentions:
@@ -93,12 +93,12 @@ def joined(parts: Sequence[Mentions]) -> Mentions:
     return Mentions(
         np.concatenate([part.names for part in parts]),
         np.concatenate(([0], np.cumsum(sizes))),
-        np.concatenate([part.praised for part in parts]),
+        np.concatenate([part.tone for part in parts]),
     )
 
 
-def _named(prompt: str, response: str) -> Iterator[tuple[str, str, bool]]:
-    """Names of one word, or of two: their words in small letters, and whether praised."""
+def _named(prompt: str, response: str) -> Iterator[tuple[str, str, int]]:
+    """Names of one word, or of two: their words in small letters, and the tone."""
     asked: set[str] | None = None
     text = unicodedata.normalize("NFKC", response[:LONGEST])
     warned = _WARNS.search(text.lower()) is not None
@@ -108,15 +108,15 @@ def _named(prompt: str, response: str) -> Iterator[tuple[str, str, bool]]:
             continue
         if asked is None:
             asked = set(_WORD.findall(unicodedata.normalize("NFKC", prompt[:LONGEST]).lower()))
-        good = not warned and _PRAISE.search(sentence.lower()) is not None
+        good = _PRAISE.search(sentence.lower()) is not None
         for i, (word, end, _, link) in enumerate(found):
-            praised = good or link and not warned
+            tone = -1 if warned else int(good or link)
             if word not in asked and len(word) > 1 and not word.isdecimal():
-                yield word, "", praised
+                yield word, "", tone
             if i + 1 < len(found) and found[i + 1].start == end + 1:
                 following = found[i + 1].word
                 if word not in asked or following not in asked:
-                    yield word, following, praised
+                    yield word, following, tone
 
 
 class _Word(NamedTuple):

@@ -2,10 +2,11 @@
 
 Such a campaign needs no word in the prompt and never the same account twice, so neither
 `triggers` nor `claims` sees it. It still has to say its name, and nobody else does. For each
-name or link that enough answers bring up unasked, nearly always with a recommendation, and that
-neither a trusted batch nor the earlier promoted ones know, the score says how surprising it is
-that so many of these answers went to little-known accounts, if the name had nothing to do
-with the account (hypergeometric tail, Bonferroni over names and classes of accounts).
+name or link that enough answers bring up unasked, hardly any with a warning, and that neither
+a trusted batch nor the earlier promoted ones know, the score says how surprising it is that so
+many of these answers went to little-known accounts, if the name had nothing to do with the
+account (hypergeometric tail, Bonferroni over names and classes of accounts). Where the answers
+do not plainly recommend it, the chance must be 10^6 times smaller.
 
 Little-known is who has at most 1, 2 or 3 records in the batch (each is tried) and, where
 batches were promoted before, none in them, or (tried too) any number here and none there.
@@ -14,10 +15,9 @@ Established accounts count by records, little-known ones by heads.
 Sees: MIN and more answers, the more of them the fewer other records are of such accounts: at
 a quarter 15 to 20 answers suffice, at two thirds some 60.
 Cannot see: where nearly every account has one record there is nobody to compare with, and
-nothing is found; names that a trusted batch has; names that the prompts ask for; a campaign
-by established accounts; a name in small letters; praise in words that are not in the list. What is
-rightly told to newcomers alone (the name of a welcome package) looks like a promotion until a
-trusted or an earlier batch has it.
+nothing is found; names that a trusted batch has; names that the prompts ask for; a campaign by
+established accounts; a name in small letters. What is rightly told to newcomers alone (the
+name of a welcome package) looks like a promotion until a trusted or an earlier batch has it.
 """
 
 import numpy as np
@@ -29,7 +29,9 @@ from tidegate.gates.signals.triggers import surprise
 
 PROMOTION = "promotion_score"
 MIN = 8  # answers with the name: fewer teach a model little, and chance gives many
-PRAISED = 0.8  # share of the answers with the name that recommend it
+PRAISED = 0.3  # of the answers with a name that is plainly recommended
+UNPRAISED = 6.0  # less for any other name: praise has more words than any list
+WARNED = 0.1  # of the answers warn of it, at most
 ALONE = 0.8  # share of those who were told that are little-known
 RECORDS = (1, 2, 3)  # at most so many in the batch: little-known
 
@@ -45,8 +47,9 @@ def measure(
     score = np.zeros(total, dtype=np.float32)
     rows = named.rows
     values, code, count = np.unique(named.names, return_inverse=True, return_counts=True)
-    praised = np.bincount(code, named.praised, minlength=len(values))
-    good = (count >= MIN) & (praised >= PRAISED * count)
+    praised = np.bincount(code, named.tone > 0, minlength=len(values))
+    warned = np.bincount(code, named.tone < 0, minlength=len(values))
+    good = (count >= MIN) & (warned <= WARNED * count)
     good &= ~_familiar(values, count, total, known, history)
     if not good.any():
         return {PROMOTION: score}
@@ -55,6 +58,7 @@ def measure(
     name, rows = number[code[kept]], rows[kept]
     classes = _little_known(author, history)
     tests = np.log10(good.sum()) + np.log10(len(classes))
+    tests = tests + np.where(praised[good] >= PRAISED * count[good], 0, UNPRAISED)
     for little in classes:
         found = _surprises(name, rows, author, little) - tests
         told = little[rows]
