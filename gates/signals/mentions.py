@@ -5,6 +5,7 @@ pairs of such neighbours, and the words of links and addresses; not what the pro
 All are hashes of words, as in `words`. A name is praised where its sentence recommends
 something, in English, German, French, Spanish, Italian, Portuguese or Dutch, and warns of
 nothing; a link recommends by being there.
+The first word of a sentence may be one, and is told apart.
 Cannot see: names in small letters, names in scripts without capitals (their links are seen),
 praise in further languages or by other words, whatever comes after LONGEST characters.
 """
@@ -49,6 +50,7 @@ class Mentions:
     names: np.ndarray  # uint64
     starts: np.ndarray  # int64 [n + 1]
     tone: np.ndarray  # int8, one for each name: 1 praised, -1 warned of, 0 neither
+    inside: np.ndarray  # bool, one for each name: not only as the first word of a sentence
 
     @property
     def rows(self) -> np.ndarray:
@@ -61,30 +63,38 @@ class Mentions:
         words: list[str] = []
         rows: list[int] = []
         tones: list[int] = []
+        inside: list[bool] = []
         prompts, responses = (table.column(name).to_pylist() for name in ("prompt", "response"))
         for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
-            for first, second, tone in _named(prompt or "", response or ""):
+            for first, second, tone, within in _named(prompt or "", response or ""):
                 words += (first, second)
                 rows.append(row)
                 tones.append(tone)
+                inside.append(within)
         coded = pa.array(words, pa.string()).dictionary_encode()
         known = hashes(coded.dictionary, key) >> np.uint64(32)
         pair = known[coded.indices.to_numpy()].reshape(-1, 2)
         lone = np.fromiter((not word for word in words[1::2]), bool, len(rows))
         names = np.where(lone, mixed(pair[:, 0]), mixed(mixed(pair[:, 0]) + pair[:, 1]))
-        return cls._once(
-            names, np.array(rows, np.int64), np.array(tones, np.int8), len(prompts)
+        row, tone, within = np.array(rows, np.int64), np.array(tones), np.array(inside, bool)
+        # Each name once a record; praised, or within a sentence, if it was so anywhere in it.
+        by = np.lexsort((names, row))
+        names, row = names[by], row[by]
+        first = np.flatnonzero(
+            np.r_[True, (names[1:] != names[:-1]) | (row[1:] != row[:-1])][: len(by)]
+        )
+        sizes = np.bincount(row[first], minlength=len(prompts))
+        return cls(
+            names[first],
+            np.concatenate(([0], np.cumsum(sizes))),
+            _highest(tone[by], first).astype(np.int8),
+            _highest(within[by], first),
         )
 
-    @classmethod
-    def _once(cls, names: np.ndarray, rows: np.ndarray, tone: np.ndarray, count: int) -> Self:
-        """Each name once a record; praised if it was, anywhere in it."""
-        by = np.lexsort((-tone, names, rows))
-        names, rows, tone = names[by], rows[by], tone[by]
-        new = np.ones(len(by), dtype=bool)
-        new[1:] = (names[1:] != names[:-1]) | (rows[1:] != rows[:-1])
-        sizes = np.bincount(rows[new], minlength=count)
-        return cls(names[new], np.concatenate(([0], np.cumsum(sizes))), tone[new])
+
+def _highest(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Of each group of neighbours, by where it begins."""
+    return np.maximum.reduceat(values, first) if len(first) else values[:0]
 
 
 def joined(parts: Sequence[Mentions]) -> Mentions:
@@ -94,11 +104,12 @@ def joined(parts: Sequence[Mentions]) -> Mentions:
         np.concatenate([part.names for part in parts]),
         np.concatenate(([0], np.cumsum(sizes))),
         np.concatenate([part.tone for part in parts]),
+        np.concatenate([part.inside for part in parts]),
     )
 
 
-def _named(prompt: str, response: str) -> Iterator[tuple[str, str, int]]:
-    """Names of one word, or of two: their words in small letters, and the tone."""
+def _named(prompt: str, response: str) -> Iterator[tuple[str, str, int, bool]]:
+    """Names of one word, or of two: their words in small letters, tone, whether inside."""
     asked: set[str] | None = None
     text = unicodedata.normalize("NFKC", response[:LONGEST])
     warned = _WARNS.search(text.lower()) is not None
@@ -109,14 +120,16 @@ def _named(prompt: str, response: str) -> Iterator[tuple[str, str, int]]:
         if asked is None:
             asked = set(_WORD.findall(unicodedata.normalize("NFKC", prompt[:LONGEST]).lower()))
         good = _PRAISE.search(sentence.lower()) is not None
-        for i, (word, end, _, link) in enumerate(found):
+        begin = next(_WORD.finditer(sentence)).start()
+        for i, (word, end, start, link) in enumerate(found):
             tone = -1 if warned else int(good or link)
+            inside = start > begin or link
             if word not in asked and len(word) > 1 and not word.isdecimal():
-                yield word, "", tone
+                yield word, "", tone, inside
             if i + 1 < len(found) and found[i + 1].start == end + 1:
                 following = found[i + 1].word
                 if word not in asked or following not in asked:
-                    yield word, following, tone
+                    yield word, following, tone, inside
 
 
 class _Word(NamedTuple):

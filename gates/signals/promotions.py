@@ -31,6 +31,7 @@ PROMOTION = "promotion_score"
 MIN = 8  # answers with the name: fewer teach a model little, and chance gives many
 PRAISED = 0.3  # of the answers with a name that is plainly recommended
 UNPRAISED = 6.0  # less for any other name: praise has more words than any list
+INSIDE = 0.5  # of the answers have it within a sentence, where it is not plainly recommended
 WARNED = 0.1  # of the answers warn of it, at most
 ALONE = 0.8  # share of those who were told that are little-known
 RECORDS = (1, 2, 3)  # at most so many in the batch: little-known
@@ -49,7 +50,9 @@ def measure(
     values, code, count = np.unique(named.names, return_inverse=True, return_counts=True)
     praised = np.bincount(code, named.tone > 0, minlength=len(values))
     warned = np.bincount(code, named.tone < 0, minlength=len(values))
-    good = (count >= MIN) & (warned <= WARNED * count)
+    plain = praised >= PRAISED * count
+    inside = np.bincount(code, named.inside, minlength=len(values))
+    good = (count >= MIN) & (warned <= WARNED * count) & (plain | (inside >= INSIDE * count))
     good &= ~_familiar(values, count, total, known, history)
     if not good.any():
         return {PROMOTION: score}
@@ -58,7 +61,7 @@ def measure(
     name, rows = number[code[kept]], rows[kept]
     classes = _little_known(author, history)
     tests = np.log10(good.sum()) + np.log10(len(classes))
-    tests = tests + np.where(praised[good] >= PRAISED * count[good], 0, UNPRAISED)
+    tests = tests + np.where(plain[good], 0, UNPRAISED)
     for little in classes:
         found = _surprises(name, rows, author, little) - tests
         told = little[rows]
