@@ -76,25 +76,38 @@ class Mentions:
         pair = known[coded.indices.to_numpy()].reshape(-1, 2)
         lone = np.fromiter((not word for word in words[1::2]), bool, len(rows))
         names = np.where(lone, mixed(pair[:, 0]), mixed(mixed(pair[:, 0]) + pair[:, 1]))
-        row, tone, within = np.array(rows, np.int64), np.array(tones), np.array(inside, bool)
-        # Each name once a record; praised, or within a sentence, if it was so anywhere in it.
-        by = np.lexsort((names, row))
-        names, row = names[by], row[by]
-        first = np.flatnonzero(
-            np.r_[True, (names[1:] != names[:-1]) | (row[1:] != row[:-1])][: len(by)]
-        )
-        sizes = np.bincount(row[first], minlength=len(prompts))
+        return cls._once(
+            names, np.array(rows, np.int64), np.array(tones, np.int8), np.array(inside, bool),
+            len(prompts),
+        )  # fmt: skip
+
+    @classmethod
+    def _once(
+        cls,
+        names: np.ndarray,
+        rows: np.ndarray,
+        tone: np.ndarray,
+        inside: np.ndarray,
+        count: int,
+    ) -> Self:
+        """Each name once a record; praised, or within a sentence, if it was so anywhere in it."""
+        by = np.lexsort((names, rows))
+        names, rows = names[by], rows[by]
+        new = np.ones(len(by), dtype=bool)
+        new[1:] = (names[1:] != names[:-1]) | (rows[1:] != rows[:-1])
+        first = np.flatnonzero(new)
+        sizes = np.bincount(rows[first], minlength=count)
         return cls(
             names[first],
             np.concatenate(([0], np.cumsum(sizes))),
-            _highest(tone[by], first).astype(np.int8),
-            _highest(within[by], first),
+            _highest(tone[by], first),
+            _highest(inside[by], first),
         )
 
 
 def _highest(values: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Of each group of neighbours, by where it begins."""
-    return np.maximum.reduceat(values, first) if len(first) else values[:0]
+    return np.asarray(np.maximum.reduceat(values, first) if len(first) else values[:0])
 
 
 def joined(parts: Sequence[Mentions]) -> Mentions:
