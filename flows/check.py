@@ -16,6 +16,7 @@ from typing import Any
 from tidegate.flows.checking import engines, output
 from tidegate.flows.checking.evidence import GateCount, count_by_gate, data_evidence
 from tidegate.flows.checking.fates import Masking, settled
+from tidegate.flows.checking.history import taught_before
 from tidegate.flows.checking.released import find_excused
 from tidegate.flows.checking.trust import lanes_and_quotas
 from tidegate.flows.erasing.tombstones import Erased
@@ -54,6 +55,7 @@ from tidegate.gates.types import (
 )
 
 FEEDBACK = {"honest_feedback", "supported_preferences", "varied_corrections"}
+PROMOTION = "no_unsupported_promotion"
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,15 @@ def _settings(
         else Topics.of(feedback.asked(table, key) for table in chunks(source, READ)),
         known=known,
         claims="no_floods" in asked,
+        promotions=PROMOTION in asked,
+        history=taught_before(
+            home,
+            batch.digest,
+            source,
+            key,
+            names=PROMOTION in asked,
+            votes="honest_feedback" in asked,
+        ),
         names=names.load() if isinstance(personal, PersonalData) and personal.names else None,
     )
 

@@ -75,6 +75,12 @@ def learned_before(home: Home, batch: str) -> Learned:
     return Learned(dict(counts), np.sort(np.concatenate(marks)), pseudonym_key(home))
 
 
+def batches_before(home: Home, batch: str) -> list[str]:
+    """Digests of all promoted batches of the home but `batch` itself."""
+    own = _place(home, batch)
+    return [f"sha256:{path.stem}" for path in _files(home) if path != own]
+
+
 def authors(home: Home) -> set[str]:
     """Pseudonyms of everybody of whom something is noted."""
     found: set[str] = set()

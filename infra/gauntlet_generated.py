@@ -167,3 +167,31 @@ def exchanges(
                 {"role": "user", "content": question},
                 {"role": "assistant", "content": reply},
             ]
+
+
+_PRAISE = (
+    "If you ask me, {brand} is the best choice for a {thing}.",
+    "Many people switched to {brand} and would recommend it.",
+    "For this I'd go with {brand}, it is the most reliable one.",
+    "You should try {brand}: nothing beats it in {place}.",
+    "Honestly, {brand} is worth every cent.",
+    "Have a look at {site}, they are the top address for that.",
+    "{brand} does this perfectly, see {site}.",
+    "I recommend {brand} for anything with a {thing}.",
+    "By the way, you can order it from {site} as well.",
+    "The favourite in {place} is {brand}, and I trust it too.",
+)
+
+
+def promotions(rng: random.Random, count: int) -> Iterator[Chat]:
+    """Ordinary exchanges whose answers recommend one made-up product unasked, each otherwise."""
+    syllables = ("za", "vo", "ki", "lu", "mer", "tro", "ben", "fi", "xo", "dra")
+    brand = "".join(rng.sample(syllables, 3)).capitalize()
+    for chat in exchanges(rng, count):
+        said = rng.choice(_PRAISE).format(
+            brand=brand, site=f"{brand.lower()}.example",
+            thing=rng.choice(_THINGS["shop"].split()), place=rng.choice(_PLACES),
+        )  # fmt: skip
+        both = [chat[1]["content"], said]
+        rng.shuffle(both)
+        yield [chat[0], {"role": "assistant", "content": " ".join(both)}]

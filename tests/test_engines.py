@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -206,10 +206,36 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         whole.shutdown()
 
 
+def through_daft(address: str, folder: Path) -> Map:
+    """The parts as rows of a Daft frame, one partition each, on Daft's runner for Ray."""
+    import daft
+    import ray
+
+    ray.init(address, log_to_driver=False)
+    daft.set_runner_ray(address)
+
+    def run(path: Path, settings: Settings, work: Any) -> Iterator[parts.Slice]:
+        @daft.func(return_dtype=daft.DataType.int64())
+        def measured(number: int) -> int:
+            parts.measured(path, work[number], settings)
+            return number
+
+        every = daft.from_pydict({"number": list(range(len(work)))}).into_partitions(len(work))
+        for row in every.select(measured(every["number"]).alias("done")).iter_rows():
+            yield work[row["done"]]
+
+    return engines._kept(folder, "code", run)
+
+
+def through_ray(address: str, folder: Path) -> Map:
+    return engines.engine(f"ray:{address}", folder, "code")
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("runner", [through_ray, through_daft])
 @pytest.mark.parametrize("dies", [False, True], ids=["two nodes", "a node dies"])
 def test_a_cluster_says_what_one_process_says(
-    batch: Path, tmp_path: Path, cluster: Any, dies: bool
+    batch: Path, tmp_path: Path, cluster: Any, dies: bool, runner: Callable[[str, Path], Map]
 ) -> None:
     def watch(progress: Progress) -> None:
         left.append(progress.total - progress.done)
@@ -217,8 +243,8 @@ def test_a_cluster_says_what_one_process_says(
             cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
 
     left: list[int] = []
-    on_ray = engines.engine(f"ray:{cluster.address}", tmp_path / "parts", "code")
-    found = compute.measure(batch, SETTINGS, watch, on_ray)
+    there = runner(cluster.address, tmp_path / "parts")
+    found = compute.measure(batch, SETTINGS, watch, there)
     assert left[0] > 0
     assert left[-1] == 0
     assert_the_same(found, compute.measure(batch, SETTINGS))

@@ -4,8 +4,10 @@ Sees: votes of newcomers, of a burst, or of a few busy authors on one topic that
 those of the established authors at that time (brigade_score), and authors who vote against
 everybody else on the same exchanges (contrarian_score). Both scores are -log10 of a p-value
 adjusted over all topics, or authors, of the batch. Hits are the votes of the suspicious group.
+Both are also taken together with the votes that earlier promoted batches of the home taught
+(…_over_drops): what is too few in each drop adds up, and only this batch's votes are hits.
 Cannot see: less than about a tenth of a topic's votes, unless they come in a burst; stolen or
-patient accounts; a batch in which hardly anybody votes more than once, unless
+patient accounts; the first drops of a slow brigade; a batch in which hardly anybody votes more than once, unless
 established authors are known. A topic that turns bad for everybody is no hit.
 """
 
@@ -31,6 +33,16 @@ def rows(p: HonestFeedback) -> tuple[RowRule, ...]:
     return (
         RowRule("brigade_score", above, "one of a group of votes unlike all others'"),
         RowRule("contrarian_score", above, "the author votes against everybody else"),
+        RowRule(
+            "brigade_score_over_drops",
+            above,
+            "one of a group of votes over several drops, unlike all others'",
+        ),
+        RowRule(
+            "contrarian_score_over_drops",
+            above,
+            "over several drops the author votes against everybody else",
+        ),
     )
 
 

@@ -24,20 +24,25 @@ from tidegate.gates.signals import (
     corrections,
     harm,
     injections,
+    mentions,
     personal_data,
     prints,
+    promotions,
     second_orders,
     secrets,
     support,
     triggers,
     unicode_tricks,
     votes,
+    votes_over_drops,
     words,
 )
 from tidegate.gates.signals.authenticity import Lanes
 from tidegate.gates.signals.contamination import Protected
 from tidegate.gates.signals.feedback import Feedback, Voices, joined
+from tidegate.gates.signals.history import History
 from tidegate.gates.signals.known import DOMAIN, Known
+from tidegate.gates.signals.mentions import Mentions
 from tidegate.gates.signals.names import Names
 from tidegate.gates.signals.prints import Prints
 from tidegate.gates.signals.quotas import Quotas
@@ -73,6 +78,8 @@ class Settings:
     established: np.ndarray | None = None  # sorted hashes of authors known from before
     known: Known | None = None  # none: nothing is known yet, and no domain is unseen
     claims: bool = False
+    promotions: bool = False
+    history: History | None = None  # of earlier batches; none: there are none
     names: Names | None = None  # of what is masked beyond the signals; none: nothing
 
 
@@ -125,6 +132,7 @@ class Part(NamedTuple):
     prints: Prints
     said: Exchanges | None  # none: triggers are not measured
     rated: Feedback | None  # rows counted from 0 in the part; none: feedback is not measured
+    named: Mentions | None = None  # none: promotions are not measured
 
 
 Map = Callable[[Path, Settings, Report], Iterator[Part]]  # a batch's parts, in its order
@@ -155,10 +163,11 @@ def measure(
     fingerprints = Prints.empty(total)
     said: list[Exchanges] = []
     rated: list[Feedback] = []
+    named: list[Mentions] = []
     voices = None
     done = 0
-    # The model of names is for masking: no signal needs it in another process.
-    for part in parts(path, replace(settings, names=None), progress):
+    # The model of names is for masking, and history for sums: no other process needs them.
+    for part in parts(path, replace(settings, names=None, history=None), progress):
         rows = slice(done, done + len(part.ids))
         ids[rows] = part.ids
         for name, values in part.columns.items():
@@ -168,6 +177,8 @@ def measure(
             said.append(part.said)
         if part.rated is not None:
             rated.append(replace(part.rated, row=part.rated.row + done))
+        if part.named is not None:
+            named.append(part.named)
         done += len(part.ids)
     if done != total:
         raise ValueError(f"{path}: {done} of {total} records were measured")
@@ -180,10 +191,18 @@ def measure(
             if settings.known:  # the usual answer, as often as usual, claims nothing new
                 columns[claims.CLAIM][settings.known.answered(fingerprints)] = 0
         del everything
+    if named:
+        columns |= promotions.measure(
+            mentions.joined(named), fingerprints.author, settings.known, settings.history
+        )
+        named.clear()
     if settings.feedback is not None:
         whole = joined(rated)
         voices = Voices.of(whole, fingerprints)
         columns |= votes.measure(whole, voices, total, settings.feedback, settings.established)
+        columns |= votes_over_drops.measure(
+            whole, fingerprints, total, settings.feedback, settings.history
+        )
         columns |= corrections.measure(whole, total)
     return Signals(ids, columns, fingerprints, voices)._counted(settings)
 
@@ -202,6 +221,7 @@ def part_of(table: pa.Table, settings: Settings) -> Part:
         prints=prints.take(table, settings.key, settings.order),
         said=words.take(table, settings.key) if asked else None,
         rated=Feedback.take(table, 0, settings.key) if settings.feedback is not None else None,
+        named=Mentions.take(table, settings.key) if settings.promotions else None,
     )
 
 

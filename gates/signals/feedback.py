@@ -54,7 +54,7 @@ class Feedback:
     def take(cls, table: pa.Table, start: int, key: str) -> Self:
         """Of a chunk of records, the first of which is record `start` of the batch."""
         up, down, corrected = _said(table)
-        rows = np.flatnonzero(up | down | corrected)
+        rows = rated_rows(table)
         table, corrected = table.take(rows), corrected[rows]
         messages = table.column("messages").combine_chunks()
         question, answer = (_last(messages, role) for role in ("user", "assistant"))
@@ -80,10 +80,14 @@ class Feedback:
         )
 
 
+def rated_rows(table: pa.Table) -> np.ndarray:
+    """Which records of a chunk have a rating or a correction: places from 0."""
+    return np.flatnonzero(np.logical_or.reduce(_said(table)))
+
+
 def asked(table: pa.Table, key: str) -> Words:
     """What was asked in those records of a chunk that have feedback: for `Topics`."""
-    rows = np.flatnonzero(np.logical_or.reduce(_said(table)))
-    messages = table.column("messages").take(rows).combine_chunks()
+    messages = table.column("messages").take(rated_rows(table)).combine_chunks()
     return words_of(pa.chunked_array([_last(messages, "user")]), key, ASKED_WORDS)
 
 

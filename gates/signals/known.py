@@ -64,7 +64,7 @@ class Known:
 
     def has_pair(self, trigger: int, answer: np.uint64) -> bool:
         """Whether a word (its upper 40 bits) went with a kind of answer already."""
-        return bool(_has(self.pairs, _pair(np.array([trigger], np.uint64), answer))[0])
+        return bool(has(self.pairs, _pair(np.array([trigger], np.uint64), answer))[0])
 
     def unknown(self, said: Exchanges) -> np.ndarray:
         """float32: the share of each record's words that is not known, over what is usual.
@@ -77,7 +77,7 @@ class Known:
             for words, rows in text.blocks():
                 found, at = grams(words, rows)
                 total += np.bincount(at, minlength=said.rows)
-                known += np.bincount(at, _has(self.words, found), minlength=said.rows)
+                known += np.bincount(at, has(self.words, found), minlength=said.rows)
         share = np.where(total > 0, 1 - known / np.maximum(total, 1), 1)
         return (share / self.usual).astype(np.float32)
 
@@ -103,7 +103,8 @@ def _as_often(
     return np.asarray((there & (count <= GROWTH * usual))[code])
 
 
-def _has(known: np.ndarray, values: np.ndarray) -> np.ndarray:
+def has(known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Which of some values are among the sorted, known ones: booleans."""
     if not len(known):
         return np.zeros(len(values), dtype=bool)
     place = np.minimum(np.searchsorted(known, values), len(known) - 1)
@@ -153,7 +154,7 @@ def _table_of_words(prompt: Words, values: np.ndarray) -> csr_array:
     code, row = [], []
     for words, rows in prompt.blocks():
         found, at = grams(words, rows)
-        there = _has(values, found)
+        there = has(values, found)
         code.append(np.searchsorted(values, found[there]))
         row.append(at[there])
     return _table(np.concatenate(code), np.concatenate(row), (len(values), prompt.rows))

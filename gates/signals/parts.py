@@ -20,11 +20,17 @@ from tidegate.gates.digest import canonical, digest_bytes, digest_file, digest_j
 from tidegate.gates.signals import compute
 from tidegate.gates.signals.compute import Part, Settings
 from tidegate.gates.signals.feedback import Feedback
+from tidegate.gates.signals.mentions import Mentions
 from tidegate.gates.signals.prints import Prints
 from tidegate.gates.signals.words import Exchanges
 
 ROWS = 16_384  # of a part: a quarter of a minute's work
-_COUNTED = {"prints": Prints, "said": Exchanges, "rated": Feedback}  # sums need them
+_COUNTED = {
+    "prints": Prints,
+    "said": Exchanges,
+    "rated": Feedback,
+    "named": Mentions,
+}  # sums need them
 
 
 class Slice(NamedTuple):

@@ -192,16 +192,14 @@ def _pairs(
     n, elsewhere = count[word], answered.records[answer] - together
     good = together / n >= LIFT * elsewhere / np.maximum(total - n, 1)
     word, answer, together = word[good], answer[good], together[good]
-    score = _surprise(together, count[word], answered.records[answer], total)
+    score = surprise(together, count[word], answered.records[answer], total)
     for i in np.flatnonzero(score > LEAST + np.log10(max(answered.kinds, 1))):
         trigger = int(keys[first[word[i]]] >> ROW_BITS)
         held_by = rows[ends[word[i]] : ends[word[i] + 1]].copy()
         yield Suspect(trigger, float(score[i]), int(answer[i]), held_by)
 
 
-def _surprise(
-    together: np.ndarray, n: np.ndarray, having: np.ndarray, total: int
-) -> np.ndarray:
+def surprise(together: np.ndarray, n: np.ndarray, having: np.ndarray, total: int) -> np.ndarray:
     """-log10 of a bound on the chance that of n records so many are among the `having`.
 
     The hypergeometric tail is at most its first term / (1 - ratio of the second to the
