@@ -12,14 +12,17 @@ Writes results.json (every number, item by item), table.md, tradeoff.png and ret
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from tidegate.flows import environment
 from tidegate.flows.home import Home
+
+if TYPE_CHECKING:
+    from tidegate.flows.sequencing.show import Benchmark
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,40 +31,62 @@ def main() -> int:
     a = _parser().parse_args()
     home = Home.find(a.home)
     environment.prepare(home)
+    from tidegate.flows.sequencing.show import write
+
+    benchmark = _measured(a, home)
+    print(write(benchmark, a.out), end="")
+    print(f"\nwritten to {a.out}")
+    for arm, why in benchmark.failed.items():
+        print(f"{arm}: {why}", file=sys.stderr)
+    return 1 if benchmark.failed else 0
+
+
+def _measured(a: argparse.Namespace, home: Home) -> "Benchmark":
     from tidegate.evals.sequence.fiction import FACTS, fiction
     from tidegate.evals.sequence.tofu import tofu
+    from tidegate.flows.calibrating.twins import machine
     from tidegate.flows.progress import report, showing
+    from tidegate.flows.provenance import code_digest, environment_digest, revision
     from tidegate.flows.sequencing.arms import arm_names, find_arms
-    from tidegate.flows.sequencing.run import Asked, Series, run_arm
+    from tidegate.flows.sequencing.run import Asked, SequenceError, Series, run_arm
+    from tidegate.flows.sequencing.show import Benchmark
     from tidegate.training.anchors import AnchorError
     from tidegate.training.base import find_base
     from tidegate.training.trained import TrainingError
 
     settings = {name: value for name in ("epochs", "rows_per_step", "learning_rate")
                 if (value := getattr(a, name)) is not None}  # fmt: skip
-    arms = find_arms(a.arms or arm_names(), a.recipes, **settings)
+    arms = find_arms(a.arms or arm_names(a.recipes), a.recipes, **settings)
     base = find_base(a.base, home.cache)
-    failed: dict[str, str] = {}
-    results = []
-    console = Console(stderr=True)
-    with showing(console):
+    asked = Asked(texts=a.texts, refusals=a.refusals)
+    failed, results = {}, []
+    with showing(Console(stderr=True)):
         for seed in range(a.first, a.first + a.seeds):
             if a.tofu:
                 lessons = tofu(a.tofu, a.updates, a.groups * FACTS, seed)
             else:
                 lessons = fiction(a.updates, a.groups, seed)
-            asked = Asked(texts=a.texts, refusals=a.refusals)
-            sequence = Series(base, lessons, seed, asked, home)
             for arm in arms:
                 try:
-                    results.append(run_arm(arm, sequence, report))
-                except (TrainingError, AnchorError) as no:
+                    results.append(
+                        run_arm(arm, Series(base, lessons, seed, asked, home), report)
+                    )
+                except (SequenceError, TrainingError, AnchorError) as no:
                     failed[f"{arm.name}, seed {seed}"] = str(no)
-    a.out.mkdir(parents=True, exist_ok=True)
-    (a.out / "results.json").write_text(
-        json.dumps([r.model_dump(mode="json") for r in results])
+    data = f"{a.updates} updates of {a.groups * FACTS} facts"
+    return Benchmark(
+        base=base.name,
+        base_digest=base.digest,
+        data=f"{data} of TOFU" if a.tofu else f"{data}, invented",
+        settings={**settings, **asked.model_dump(), "first": a.first, "seeds": a.seeds},
+        recipes={arm.name: arm.recipe.model_dump(mode="json") for arm in arms if arm.recipe},
+        code=code_digest(),
+        revision=revision(),
+        environment=environment_digest(),
+        machine=machine(),
+        results=tuple(results),
+        failed=failed,
     )
-    return 1 if failed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
