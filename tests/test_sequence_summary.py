@@ -140,7 +140,8 @@ def test_the_table_and_the_pictures_name_every_arm() -> None:
     text = as_markdown(benchmark)
     assert text.count("| lora | 2 |") == text.count("| anchored | 2 |") == 3
     assert "Failed: sparse, seed 0: no slots left" in text
-    assert "0.500 [" in text and text.count(": held") == 9
+    # Accuracy of these answers never falls, so there is no forgetting to take a share of.
+    assert "0.550 [" in text and text.count(": held") == 8 and ": undecided" in text
     for picture in (tradeoff(benchmark.results), retention(benchmark.results)):
         assert picture.startswith(b"\x89PNG")
     assert [row.arm for row in summarise(benchmark.results, "acc")] == ["lora", "anchored"]
