@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: help setup demo test check fix docs bench gauntlet fuzz crash lock clean
+.PHONY: help setup demo test check fix docs bench bench-sequence gauntlet fuzz crash lock clean
 
 help:
-	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 16
 
 setup: $(STAMP) ## install everything into .venv, from the lock, by hash
 
@@ -46,6 +46,9 @@ docs: setup ## write the generated reference pages
 
 bench: setup ## speed, as ratios against a named alternative
 	$(BIN)/python infra/bench/run.py
+
+bench-sequence: setup ## updates in sequence, method by method; ARGS="--arms lora anchored"
+	$(BIN)/python infra/bench_sequence.py $(ARGS)
 
 gauntlet: setup ## planted attacks in real public text, if it is there; ARGS="--seeds 3"
 	$(BIN)/python infra/gauntlet.py $(ARGS)

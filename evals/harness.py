@@ -137,9 +137,11 @@ class Subject:
         model_digest: Digest,
         cache: Path,
         chunk: int = CHUNK,
+        tree_tokens: int | None = None,
     ) -> None:
+        """tree_tokens: the scorer's; more than its own where every prompt begins alike."""
         self.model, self.tokenizer, self.digest = model, tokenizer, model_digest
-        self.cache, self.chunk = Cache(cache), chunk
+        self.cache, self.chunk, self.tree_tokens = Cache(cache), chunk, tree_tokens
         self.exams: dict[Digest, Exam] = {}
 
     def measure(
@@ -157,9 +159,10 @@ class Subject:
 
     @cached_property
     def scorer(self) -> "Scorer":
-        from tidegate.evals.scorer import Scorer
+        from tidegate.evals.scorer import TREE_TOKENS, Scorer
 
-        return Scorer(self.model, self.tokenizer)
+        tokens = TREE_TOKENS if self.tree_tokens is None else self.tree_tokens
+        return Scorer(self.model, self.tokenizer, tree_tokens=tokens)
 
     def _run(
         self, suite: Suite, role: Role, first: Mapping[str, int] | None, progress: Report

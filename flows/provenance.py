@@ -17,11 +17,11 @@ SUFFIXES = {".py", ".yaml", ".jsonl", ".toml", ".j2"}
 
 
 @cache
-def code_digest() -> str:
+def code_digest(folders: tuple[str, ...] = FOLDERS) -> str:
     """Name the product's own files as they are on disk, committed or not."""
     files = {
         path.relative_to(PACKAGE).as_posix(): digest_file(path)
-        for folder in FOLDERS
+        for folder in folders
         for path in sorted((PACKAGE / folder).rglob("*"))
         if path.is_file() and path.suffix in SUFFIXES
     }

@@ -10,14 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from torch import nn
 
 from tidegate.evals.harness import Role, Subject, SuiteRun
 from tidegate.evals.probes.probe import Given, run_probes
 from tidegate.evals.suite import Suite
+from tidegate.evals.unlearning import Exchange
 from tidegate.flows.canaries import insert_canaries
+from tidegate.flows.exchanges import write_exchanges
 from tidegate.flows.made_suites import Sources, about_the_past, make_suites
 from tidegate.flows.measure import next_items, with_probes
 from tidegate.flows.proving.bench import Bench, Found, blockers, ruled, words
@@ -294,23 +294,14 @@ def learned_rows(bench: Bench, texts: Path) -> tuple[Path, Path | None]:
 
 def rows(bench: Bench, texts: Path) -> Path:
     """Questions and answers as the rows that a trainer reads."""
-    path = cache_folder(bench, f"{texts.stem} {digest_file(texts)}") / "rows.parquet"
-    made = [
-        {
-            "id": f"{texts.stem}-{number:03}",
-            "messages": [
-                {"role": "user", "content": said["question"]},
-                {"role": "assistant", "content": said["answer"]},
-            ],
-            "response": said["answer"],
-            "learn": "target",
-            "language": "en",
-        }
-        for number, said in enumerate(map(json.loads, texts.read_text("utf-8").splitlines()))
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(made), path)
-    return path
+    said = map(json.loads, texts.read_text("utf-8").splitlines())
+    return write_exchanges(
+        cache_folder(bench, f"{texts.stem} {digest_file(texts)}") / "rows.parquet",
+        (
+            Exchange(id=f"{texts.stem}-{number:03}", question=s["question"], answer=s["answer"])
+            for number, s in enumerate(said)
+        ),
+    )
 
 
 def cache_folder(bench: Bench, name: str) -> Path:

@@ -77,7 +77,7 @@ def changes(comparisons: Sequence[Comparison]) -> bytes:
         names = sorted(shown, key=lambda name: (name == LIMIT, name != "against the champion"))
         figure.legend([shown[n] for n in names], names, loc="outside upper right", ncols=3)
 
-    return _png(draw, 0.9 + sum(0.62 * height + 0.95 for height in heights))
+    return png(draw, 0.9 + sum(0.62 * height + 0.95 for height in heights))
 
 
 def _forest(axis: "Axes", panel: Sequence[Comparison]) -> None:
@@ -134,7 +134,7 @@ def losses(history: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
         axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
         figure.legend(loc="outside upper right", ncols=max(1, len(history)))
 
-    return _png(draw, 3.4)
+    return png(draw, 3.4)
 
 
 def _smooth(values: Sequence[float], weight: float = 0.6) -> list[float]:
@@ -182,7 +182,7 @@ def drift(points: Sequence[DriftPoint], limits: Mapping[str, float]) -> bytes:
             fontweight="bold",
         )
 
-    return _png(draw, 0.7 + 2.0 * rows)
+    return png(draw, 0.7 + 2.0 * rows)
 
 
 def data(kept: int, masked: int, quarantined: Mapping[str, int]) -> bytes:
@@ -208,7 +208,7 @@ def data(kept: int, masked: int, quarantined: Mapping[str, int]) -> bytes:
         axis.margins(x=0.1)
         axis.grid(axis="x")
 
-    return _png(draw, 1.1 + 0.38 * len(rows))
+    return png(draw, 1.1 + 0.38 * len(rows))
 
 
 def save(pictures: Mapping[str, bytes], folder: Path) -> list[Path]:
@@ -226,7 +226,7 @@ def _short(name: str) -> str:
     return clean(name, 34)
 
 
-def _png(draw: Callable[["Figure"], Any], height: float) -> bytes:
+def png(draw: Callable[["Figure"], Any], height: float) -> bytes:
     """A picture of WIDTH x height inches. The same numbers give the same bytes."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
