@@ -52,6 +52,10 @@ class Params(Noun):
         """The suites whose measurements the gate reads, as it is set."""
         return ()
 
+    def judged(self) -> tuple[str, ...]:
+        """Of its suites those that it judges; the others are asked for later updates' sake."""
+        return self.suites()
+
     def without_batch(self) -> Self:
         """The same settings, less what can only be asked about a batch."""
         return self

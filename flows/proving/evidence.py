@@ -194,9 +194,10 @@ def _but(role: str, m: Measurement) -> Measurement | None:
 
 
 def _names(bench: Bench, true: CandidateEvidence) -> list[str]:
-    """The suites that the gates left in ask about and that were measured."""
+    """The suites that the gates left in judge and that were measured."""
     measured = {_suite(m) for m in true.measurements}
-    return [name for name in bench.without_gains.suites() if name in measured]
+    judged = {name for use in bench.without_gains.model for name in use.params.judged()}
+    return [name for name in bench.without_gains.suites() if name in measured & judged]
 
 
 def _has_labels(m: Measurement, suite: str) -> bool:

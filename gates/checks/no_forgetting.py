@@ -50,6 +50,9 @@ class Forgetting(Tested):
     def suites(self) -> tuple[str, ...]:
         return (UPDATE, PAST)  # this update's own, so that later ones can ask it again
 
+    def judged(self) -> tuple[str, ...]:
+        return (PAST,)
+
     def comparisons(self) -> int:
         return 3
 
