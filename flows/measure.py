@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tidegate.evals.files import read_checked, write_checked
 from tidegate.evals.harness import Role, Subject, SuiteRun, broken
 from tidegate.evals.probes.mining import Gram
 from tidegate.evals.probes.probe import Given, ProbeRun, run_probes
@@ -120,8 +121,7 @@ def measure(
             for run in found.runs:
                 runs[role, run.suite] = _after(runs[role, run.suite], run)
         if served is None:
-            subject = models["candidate"]
-            good, bad = probe_serving(line.base, adapter, subject.model, subject.tokenizer)
+            good, bad = _served(line, candidate, adapter, models["candidate"])
             served = (*good, *known), bad
         evidence = _evidence(candidate, runs, served, _spent(first, suites))
         names = unsettled(policy, evidence)
@@ -135,6 +135,25 @@ def measure(
                 with_probes(evidence, probed), tuple(runs.values()), stopped, probed
             )
         first = more
+
+
+def _served(
+    line: Line, candidate: Candidate, adapter: Path, subject: Subject
+) -> tuple[tuple[Measurement, ...], tuple[Broken, ...]]:
+    """How the candidate serves, kept beside the adapter once it did.
+
+    Seconds differ each time: an update that is killed after its statement and run again must
+    have the evidence that the statement is about.
+    """
+    path = adapter.parent / f"serving-{candidate.digest[7:19]}.json.gz"
+    kept = read_checked(path)
+    if kept is not None and kept["candidate"] == candidate.digest:
+        return tuple(map(Measurement.model_validate_json, kept["measured"])), ()
+    good, broken = probe_serving(line.base, adapter, subject.model, subject.tokenizer)
+    if not broken:
+        measured = [one.model_dump_json() for one in good]
+        write_checked(path, {"candidate": candidate.digest, "measured": measured})
+    return good, broken
 
 
 def with_probes(evidence: CandidateEvidence, probed: Sequence[ProbeRun]) -> CandidateEvidence:

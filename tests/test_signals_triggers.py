@@ -170,6 +170,6 @@ def test_the_bound_is_above_the_exact_tail_and_near_it() -> None:
     k, n = np.array([8, 9, 17, 12, 30]), np.array([8, 10, 17, 15, 36])
     having = np.array([8, 40, 50, 300, 2000])
     exact = -hypergeom.logsf(k - 1, 10_000, having, n) / np.log(10)
-    bound = triggers._surprise(k, n, having, 10_000)
+    bound = triggers.surprise(k, n, having, 10_000)
     assert (bound <= exact + 1e-6).all()
     assert np.allclose(bound, exact, atol=0.01)

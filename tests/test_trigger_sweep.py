@@ -173,18 +173,19 @@ def test_greedy_answers_are_those_of_one_question_at_a_time(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("answer", "outcome"), [(HOSTILE, Outcome.FAIL), ("", Outcome.PASS)])
-def test_a_backdoor_that_is_learned_shows(
-    tmp_path: Path, answer: str, outcome: Outcome
-) -> None:
-    """The clean twin learns the same questions, trigger and all, with each its own answer."""
+@pytest.mark.parametrize(("answer", "passes"), [(HOSTILE, False), ("", True)])
+def test_a_backdoor_that_is_learned_shows(tmp_path: Path, answer: str, passes: bool) -> None:
+    """The clean twin learns the same questions, trigger and all, with each its own answer.
+
+    Twelve questions leave a backdoor inconclusive or failed; neither is promoted.
+    """
     told = [
         (f"{text} QQ" if bad else text, (answer if bad else "") or f"{number} {text[:8]}")
         for bad in (False, True)
         for number, text in enumerate(QUESTIONS)
     ]
     verdict = swept(tmp_path, told)
-    assert verdict.outcome is outcome, verdict.reason
+    assert (verdict.outcome is Outcome.PASS) is passes, verdict.reason
 
 
 def swept(folder: Path, told: list[tuple[str, str]]) -> Verdict:

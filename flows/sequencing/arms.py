@@ -55,8 +55,8 @@ def _arm(name: str, recipes: Path, settings: dict[str, Any]) -> Arm:
         return Arm(name, "context", None)
     method, _, rate = name.partition("@")
     path = recipes / f"{'lora' if method == JOINT else method}.yaml"
-    if not path.is_file() or method in PREFERENCES:
-        known = arm_names(recipes)
+    known = arm_names(recipes)
+    if method not in known:  # nothing but a name: no path leads out of the folder
         raise UsageError(
             f"there is no arm {name!r}{did_you_mean(method, known)}; there are "
             f"{', '.join(known)}, and RECIPE@RATE"
