@@ -21,6 +21,7 @@ from tidegate.evals.probes.probe import Given, ProbeRun, run_probes
 from tidegate.evals.suite import Suite
 from tidegate.flows.line import Line
 from tidegate.flows.serving import probe_serving
+from tidegate.gates.checks.serves import Serving
 from tidegate.gates.decide import unsettled
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.types import Broken, Candidate, CandidateEvidence, Measurement, Report
@@ -28,6 +29,7 @@ from tidegate.training.base import device_and_dtype, load_model
 
 ROLES: tuple[Role, ...] = ("anchor", "champion", "candidate")
 SPENT = "spent.eval_items@candidate"
+LATENCY = "serves.seconds_per_token"
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ def measure(
                 runs[role, run.suite] = _after(runs[role, run.suite], run)
         if served is None:
             good, bad = _served(line, candidate, adapter, models["candidate"])
+            if not _limits_latency(policy):  # seconds differ each time; evidence should not
+                good = tuple(m for m in good if m.name != LATENCY)
             served = (*good, *known), bad
         evidence = _evidence(candidate, runs, served, _spent(first, suites))
         names = unsettled(policy, evidence)
@@ -135,6 +139,12 @@ def measure(
                 with_probes(evidence, probed), tuple(runs.values()), stopped, probed
             )
         first = more
+
+
+def _limits_latency(policy: Policy) -> bool:
+    uses = (*policy.model, *(policy.parent.model if policy.parent else ()))
+    serving = [use.params for use in uses if isinstance(use.params, Serving)]
+    return any(params.max_seconds_per_token is not None for params in serving)
 
 
 def _served(

@@ -26,11 +26,14 @@ FINISHED = (
 )
 ANSWERS = ("gov.approvals", "gov.refusals", "gov.waivers")  # digests of files with times
 RUN = re.compile(r"[0-9a-f]{32}")
-NEW_EACH_TIME = re.compile(r"^(prefect/|cache/matplotlib|mlflow\.db-|.*/__pycache__/)")
+NEW_EACH_TIME = re.compile(
+    r"^(prefect/|cache/matplotlib|.*/data_docs/validations/|mlflow\.db-|.*/__pycache__/)"
+)
 
 
 def state_of(root: Path, uri: str | None = None) -> dict[str, Any]:
     """Everything that counts about a home; raises if ledger or registry are not whole."""
+    from tidegate.flows.checking import quarantine
     from tidegate.flows.home import Home
     from tidegate.flows.reconciling.compare import compare
     from tidegate.flows.registry import Registry
@@ -63,8 +66,12 @@ def state_of(root: Path, uri: str | None = None) -> dict[str, Any]:
         "files": dict(sorted(_files(root, runs).items())),
         "rows": {
             str(path.relative_to(root)): _rows(path)
-            for folder in ("replay", "learned", "lineage", "quarantine")
+            for folder in ("replay", "learned", "lineage")
             for path in sorted((root / folder).rglob("*.parquet"))
+        },
+        "quarantined": {
+            batch: sum(rows.num_rows for rows in quarantine.read(home, batch))
+            for batch in quarantine.batches(home)
         },
         "results": {
             path.parent.name: _decision(path) for path in root.glob("updates/u-*/result.json")
