@@ -124,7 +124,7 @@ def measure(
                 runs[role, run.suite] = _after(runs[role, run.suite], run)
         if served is None:
             good, bad = _served(line, candidate, adapter, models["candidate"])
-            if not _limits_latency(policy):  # seconds differ each time; evidence should not
+            if not limits_latency(policy):  # seconds differ each time; evidence should not
                 good = tuple(m for m in good if m.name != LATENCY)
             served = (*good, *known), bad
         evidence = _evidence(candidate, runs, served, _spent(first, suites))
@@ -141,10 +141,11 @@ def measure(
         first = more
 
 
-def _limits_latency(policy: Policy) -> bool:
-    uses = (*policy.model, *(policy.parent.model if policy.parent else ()))
-    serving = [use.params for use in uses if isinstance(use.params, Serving)]
-    return any(params.max_seconds_per_token is not None for params in serving)
+def limits_latency(policy: Policy) -> bool:
+    """Whether the policy, or one that it stands on, limits the seconds for a token."""
+    serving = [use.params for use in policy.model if isinstance(use.params, Serving)]
+    limited = any(params.max_seconds_per_token is not None for params in serving)
+    return limited or (policy.parent is not None and limits_latency(policy.parent))
 
 
 def _served(

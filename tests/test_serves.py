@@ -7,6 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import tiny_base
+from tidegate.flows.measure import limits_latency
+from tidegate.flows.rules import DEFAULT_POLICY, read_policy
 from tidegate.flows.serving import NAMES, probe_serving
 from tidegate.gates.checks.serves import Serving, serves
 from tidegate.gates.checks.within_quarantine_budget import Budget, within_quarantine_budget
@@ -62,6 +64,16 @@ def test_the_quarantine_budget(share: float, outcome: Outcome) -> None:
     made = (Measurement(name="data.quarantined_share", value=share, n=100),)
     evidence = BatchEvidence(subject=SUBJECT, measurements=made)
     assert within_quarantine_budget(Budget(max_share=0.1), evidence).outcome is outcome
+
+
+def test_latency_is_evidence_only_where_a_policy_limits_it() -> None:
+    rules = read_policy(DEFAULT_POLICY)
+    use = next(use for use in rules.model if use.gate == "serves")
+    strict = use.model_copy(update={"params": Serving(max_seconds_per_token=1.0)})
+    limited = rules.model_copy(update={"model": (strict,)})
+    assert not limits_latency(rules) and limits_latency(limited)
+    child = rules.model_copy(update={"parent": limited})
+    assert limits_latency(child) and limits_latency(rules.model_copy(update={"parent": child}))
 
 
 @pytest.mark.slow

@@ -126,7 +126,9 @@ class Account:
 
     @property
     def replayed(self) -> int:
-        return int(self.about.get("replay", {}).get("rows", 0))
+        """Zero where nothing was drawn; a draw without its number of rows is an error."""
+        drawn = self.about.get("replay")
+        return int(drawn["rows"]) if drawn else 0
 
     @cached_property
     def compared(self) -> tuple[tuple[Comparison, ...], tuple[Uncompared, ...]]:
