@@ -240,4 +240,10 @@ def test_the_default_policy_on_the_real_model(tmp_path: Path) -> None:
     path.write_bytes(DEFAULT_POLICY.read_bytes())
     result = prove(path, floor=None, base="smollm2-135m-instruct", home=Home(tmp_path / "home"))
     assert survivors(result) == [], shown(result)
-    assert shown(result)[-1] == "killed 10 of 10 planted cases; 2 of 2 clean ones passed"
+    asked = load_policy(DEFAULT_POLICY).proof
+    assert asked is not None
+    blocked, passed = len(asked.must_block), len(asked.must_pass)
+    assert blocked >= 14 and passed >= 3  # a policy that asks for less has lost its proof
+    assert shown(result)[-1] == (
+        f"killed {blocked} of {blocked} planted cases; {passed} of {passed} clean ones passed"
+    )
