@@ -126,6 +126,40 @@ def greedy(
     return [found[i] for i in range(len(prompts))]
 
 
+def sampled(
+    given: Given, subject: Subject, prompt: tuple[int, ...], count: int, most: int, stage: str
+) -> list[tuple[int, ...]]:
+    """`count` continuations of one prompt by sampling at temperature 1, by the update's seed.
+
+    The whole distribution is sampled from (no top-k, no nucleus); up to `most` tokens each.
+    """
+    import torch
+
+    model: Any = subject.model
+    end = subject.tokenizer.eos_token_id
+    found: list[tuple[int, ...]] = []
+    with torch.inference_mode(), torch.random.fork_rng():
+        torch.manual_seed(given.seed)
+        for numbers in passes([len(prompt) + most] * count):
+            ids = torch.tensor([prompt] * len(numbers), device=model.device)
+            out = model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=most,
+                do_sample=True,
+                temperature=1.0,
+                top_k=0,
+                top_p=1.0,
+                pad_token_id=end,
+            )
+            for said in out[:, len(prompt) :].tolist():
+                found.append(tuple(said[: said.index(end)] if end in said else said))
+            given.spent.tokens += out.numel()
+            given.progress(Progress(stage, len(found), count, "texts"))
+    given.spent.asked += 1
+    return found
+
+
 def after(context: tuple[int, ...], before: str, text: str, tokenizer: Any) -> Span:
     """The tokens of `text` where it stands behind `before`, which a tokenizer may join to it."""
     lead, whole = text_ids(tokenizer, before), text_ids(tokenizer, before + text)

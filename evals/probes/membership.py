@@ -12,7 +12,6 @@ Cannot see: names, places and other secrets in plain words; spans of few digits;
 prompts, which are not learned; more than SPANS spans of a batch.
 """
 
-import hashlib
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple
 from tidegate.evals.harness import Subject
 from tidegate.evals.probes.forward import Span, after, totals
 from tidegate.evals.probes.probe import BOTH, Given, Values, measurement, probe
-from tidegate.evals.probes.rows import LearnedRow, learned_rows, prompt_ids
+from tidegate.evals.probes.rows import LearnedRow, hashed, learned_rows, prompt_ids
 from tidegate.gates.types import Measurement
 
 SPANS = 24
@@ -82,11 +81,11 @@ def find_secrets(rows: Sequence[LearnedRow], seed: int) -> list[Secret]:
             word = match.group()
             if sum(c.isdigit() for c in word) >= DIGITS and not DATE.fullmatch(word):
                 places.setdefault(word, []).append((row, match.start()))
-    order = sorted(places, key=lambda word: (-len(places[word]), _hash(f"{seed}:{word}")))
+    order = sorted(places, key=lambda word: (-len(places[word]), hashed(f"{seed}:{word}")))
     found = []
     for word in order[:SPANS]:
         row, at = min(places[word], key=lambda place: place[0].name)
-        name = f"span-{_hash(f'{row.name}:{at}')[:12]}"
+        name = f"span-{hashed(f'{row.name}:{at}')[:12]}"
         others = _others(word, OTHERS, random.Random(f"{seed}:{word}"))
         found.append(Secret(name, row, row.answer[:at], word, others))
     return found
@@ -129,7 +128,3 @@ def _answer(given: Given, subject: Subject, found: Sequence[Secret]) -> Values:
 def _span(tokenizer: Any, secret: Secret, text: str) -> Span:
     asked = prompt_ids(tokenizer, secret.row.messages)
     return after(asked, secret.before, text, tokenizer)
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -43,10 +43,10 @@ def learned_rows(kept: Path, most: int, seed: int) -> tuple[list[LearnedRow], in
         for i, learn in zip(_column(table, "id"), _column(table, "learn"), strict=True)
         if learn == "target"
     ]
-    chosen = set(sorted(ids, key=lambda i: _hash(f"{seed}:{i}"))[:most])
+    chosen = set(sorted(ids, key=lambda i: hashed(f"{seed}:{i}"))[:most])
     rows = [
         LearnedRow(
-            name=f"row-{_hash(row['id'])[:12]}",
+            name=f"row-{hashed(row['id'])[:12]}",
             messages=tuple(
                 {"role": m["role"], "content": m["content"]} for m in row["messages"][:-1]
             ),
@@ -78,5 +78,5 @@ def _column(table: pa.Table, name: str) -> list[Any]:
     return values
 
 
-def _hash(text: str) -> str:
+def hashed(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
