@@ -27,9 +27,9 @@ $(STAMP): requirements.lock requirements-torch.lock requirements-torch-cpu.lock 
 demo: setup ## a full governed cycle on a real model, then a poisoned drop
 	$(BIN)/tidegate demo
 
-test: setup ## all tests
+test: setup ## all tests, on as many processes as there are cores (four at most)
 	@sh infra/debian.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 check: setup ## format, types and the fast tests
 	$(BIN)/ruff format --check .

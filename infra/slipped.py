@@ -152,12 +152,12 @@ def _updated(drop: Path, policy: Path, model: str, home: Path) -> dict[str, Any]
         "action": decision["action"],
         "seconds": round(time.monotonic() - started),
         "stopped_by": {
-            ruling["title"]: ruling["verdict"]["reason"]
+            ruling["gate"]: ruling["reason"]
             for ruling in decision["rulings"]
             if ruling["action"] != "promote"
         },
         "observed": {
-            ruling["title"]: [ruling["verdict"]["observed"], ruling["verdict"]["limit"]]
+            ruling["gate"]: [ruling["observed"], ruling["limit"]]
             for ruling in decision["rulings"]
         },
     }

@@ -1,6 +1,12 @@
 """Surroundings of every test: no network, a Prefect home of its own, no telemetry."""
 
 import os
+
+# Before torch is loaded: tests side by side with a thread for every core each would stand in
+# one another's way.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,3 +32,13 @@ def _working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.chdir(tmp_path_factory.mktemp("cwd"))
     yield
     os.chdir(before)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, by how long they may take: none is left to run alone at the end."""
+
+    def allowed(item: pytest.Item) -> float:
+        mark = item.get_closest_marker("timeout")
+        return float(mark.args[0]) if mark and mark.args else 0.0
+
+    items.sort(key=lambda item: -allowed(item))  # stable: the rest keeps its order
