@@ -157,6 +157,7 @@ def test_killed_between_any_two_steps_the_same_command_finishes_and_goes_no_furt
         assert (world.aliases["champion"], world.aliases["previous"]) == ("2", "1")
         assert roll(world, "2")["was"] == was and len(rollbacks(world)) == step
         assert not list(world.home.updates.glob("*.rollback.json"))
+        assert len(world.ledger.headed()[1]) == len(world.ledger.read())
         world.update(f"again-{step}")  # another champion on version 2
     assert step > 8
 
