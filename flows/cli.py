@@ -199,6 +199,7 @@ def rollback(
 ) -> None:
     """Serve an earlier version again. Recorded in the ledger before the alias moves."""
     place, console = start(home, as_json)
+    from tidegate.flows.rollback import reported
     from tidegate.flows.rollback import rollback as roll
 
     done = roll(model, place, to=to, reason=reason, tracking_uri=tracking_uri, by=by)
@@ -209,6 +210,8 @@ def rollback(
             f"{escape(model)}: version {done['now']} serves again instead of {done['was']}"
         )
         console.print(f"  statement  {done['statement']}", highlight=False)
+    sys.stdout.flush()
+    reported(place, model, reason=reason, by=by)
 
 
 @app.command(epilog="Example: tidegate show 2 --model support")

@@ -153,7 +153,7 @@ class Registry(Versions):
         by now: then the comparison that led here was with the wrong champion. Raises it too if
         the ledger says that this version had to go, or that its weights were erased.
         """
-        _is_digest(statement)
+        self._settled(statement)
         never = why_never_again(self.home, name, version)
         if never is not None:
             raise RegistryError(never)
@@ -186,7 +186,7 @@ class Registry(Versions):
         what `to` itself had replaced, so that a second rollback goes further back and never
         forward to the version that had to go. Called again after a crash, it finishes.
         """
-        _is_digest(statement)
+        self._settled(statement)
         self._said(statement, name, to)
         with self._lock():
             before = self._now(name)
@@ -216,7 +216,7 @@ class Registry(Versions):
         has read there that these versions may serve. `champion` moves last; called again after
         a crash, it finishes what was begun.
         """
-        _is_digest(statement)
+        self._settled(statement)
         with self._lock():
             for version, changes in tags.items():
                 self.annotate(
@@ -236,6 +236,11 @@ class Registry(Versions):
                 self._still(name, str(aliases[CHAMPION]))
 
     # How
+
+    def _settled(self, statement: str) -> None:
+        """Nobody acts on a statement before it is under the ledger's signed head."""
+        _is_digest(statement)
+        Ledger(self.home.ledger).settle()
 
     def _said(self, statement: str, name: str, to: str) -> None:
         found = Ledger(self.home.ledger).find(statement)

@@ -7,12 +7,19 @@ promoted, it never had to go, its weights were not erased, and its files are tho
 signed decision is about. The bare base may always serve again: it is the last way out.
 
 Killed after its statement, a rollback is finished by the next one: the statement is the newest
-act that moved the champion, and the aliases are not where it says.
+act that moved the champion, and the aliases are not where it says. Killed after its aliases too,
+the same words would mean one version further back. So what is asked without a version's number is
+written down first, and struck out by `reported` once whoever asked has heard of the end: until then
+the same words are the same rollback.
 """
 
 import getpass
 from datetime import UTC, datetime
+from pathlib import Path
 
+from pydantic import ValidationError
+
+from tidegate.flows import durable
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.locks import one_at_a_time
@@ -31,6 +38,16 @@ from tidegate.flows.standing import (
 )
 from tidegate.flows.usage import UsageError
 from tidegate.gates.audit import statement, subject
+from tidegate.gates.types import Noun
+
+
+class Asked(Noun):
+    """A rollback to the version before, or to an alias, on its way or not yet reported."""
+
+    to: str | None
+    reason: str
+    by: str
+    after: str | None  # the statement that made the champion which has to go
 
 
 def rollback(
@@ -46,22 +63,29 @@ def rollback(
 
     by: who asks for it; the user who runs this otherwise. Returns was, now, statement. A
     rollback that a killed process began is finished, and nothing else is done unless another
-    version was asked for. Raises RegistryError if the version may not serve again, Unreconciled
-    if its files are not those of its statement, UsageError without a reason or while another
-    rollback runs.
+    version was asked for. Call `reported` once the result has arrived where it was asked for;
+    until then the same words are the same rollback. Raises RegistryError if the version may not
+    serve again, Unreconciled if its files are not those of its statement, UsageError without a
+    reason or while another rollback runs.
     """
     if not reason.strip():
         raise UsageError("a rollback needs a reason; give one with --reason")
+    who = by or getpass.getuser()
     registry = Registry.open(home, tracking_uri)
     # Not the lock of updates: one that trains for hours must not keep a bad model serving.
     with one_at_a_time(home, f"{model}.rollback"):
         written = Ledger(home.ledger).read()
-        last = next(reversed(list(moves(written, model))), None)
+        before, last = [None, None, *moves(written, model)][-2:]
         aliases = registry.aliases(model)
         wanted = aliases.get(to, to) if to else None
         if last is not None and last.act == "rollback" and last.version is not None:
             begun = not registry.has_rolled_back(model, last.version)
-            if wanted == last.version or (begun and wanted is None):
+            mine = _request(to, reason, who, before)
+            if (
+                wanted == last.version
+                or (begun and wanted is None)
+                or _asked(home, model) == mine
+            ):
                 return _moved(registry, model, last.version, last.statement)
             if begun:
                 _moved(registry, model, last.version, last.statement)
@@ -87,11 +111,41 @@ def rollback(
                 "was": was,
                 "version": target,
                 "reason": reason,
-                "by": by or getpass.getuser(),
+                "by": who,
             },
             decided_at=datetime.now(UTC),
         )
+        if to != target:
+            asked = _request(to, reason, who, last)
+            durable.replace(_note(home, model), asked.model_dump_json().encode())
         return _moved(registry, model, target, Ledger(home.ledger).append(record))
+
+
+def reported(home: Home, model: str, *, reason: str, by: str | None = None) -> None:
+    """Whoever asked for this rollback knows what it came to: the same words are a new one now."""
+    asked = _asked(home, model)
+    if asked is not None and (asked.reason, asked.by) == (reason, by or getpass.getuser()):
+        _note(home, model).unlink(missing_ok=True)
+
+
+def _request(to: str | None, reason: str, by: str, last: Move | None) -> Asked:
+    return Asked(to=to, reason=reason, by=by, after=last.statement if last else None)
+
+
+def _asked(home: Home, model: str) -> Asked | None:
+    try:
+        return Asked.model_validate_json(_note(home, model).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError:
+        raise UsageError(
+            f"{_note(home, model)}: is damaged; look at the ledger's last rollback, and delete "
+            "the file"
+        ) from None
+
+
+def _note(home: Home, model: str) -> Path:
+    return home.updates / f"{model}.rollback.json"
 
 
 def _moved(registry: Registry, model: str, to: str, written: str) -> dict[str, str]:

@@ -1,13 +1,19 @@
 """Files that are whole or not there, and what processes that were killed left of them."""
 
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tidegate.evals.files import write_whole
 from tidegate.flows import durable
 from tidegate.flows.errors import no_memory
+from tidegate.flows.intake.home_key import write_private
+from tidegate.gates.drafts import draft_of
 
 
 def ended() -> int:
@@ -17,15 +23,44 @@ def ended() -> int:
     return child.pid
 
 
-def test_drafts_of_the_dead_are_removed_and_of_the_living_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("write", [durable.replace, write_private, write_whole])
+def test_drafts_of_the_dead_are_removed_and_of_the_living_kept(
+    tmp_path: Path, write: Callable[[Path, bytes], None]
+) -> None:
     target = tmp_path / "result.json"
-    dead, alive = (tmp_path / f".result.json.{number}" for number in (ended(), 1))
+    dead, ours, alive = (tmp_path / f".result.json.{n}" for n in (ended(), os.getpid(), 1))
     others = [tmp_path / ".result.json.key", tmp_path / f".other.json.{ended()}"]
-    for path in (dead, alive, *others):
+    for path in (dead, ours, alive, *others):  # ours: of one before us that had our number
         path.write_text("half")
-    durable.replace(target, b"whole")
+    write(target, b"whole")
     assert target.read_bytes() == b"whole"
     assert sorted(tmp_path.iterdir()) == sorted([target, alive, *others])
+
+
+def test_a_draft_that_is_a_folder_goes_and_what_a_link_leads_to_stays(tmp_path: Path) -> None:
+    target, kept = tmp_path / "base", tmp_path / "kept"
+    for folder in (tmp_path / f".base.{ended()}" / "deep", kept):
+        folder.mkdir(parents=True)
+        (folder / "weights").write_text("half")
+    (tmp_path / f".base.{ended()}0").symlink_to(kept)
+    assert draft_of(target) == tmp_path / f".base.{os.getpid()}"
+    assert list(tmp_path.iterdir()) == [kept] and (kept / "weights").exists()
+
+
+@pytest.mark.parametrize("write", [durable.replace, write_private, write_whole])
+def test_what_was_killed_in_writing_leaves_nothing_once_it_is_written_again(
+    tmp_path: Path, write: Callable[[Path, bytes], None]
+) -> None:
+    target = tmp_path / "result.json"
+    child = os.fork()
+    if child == 0:
+        os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+        write(target, b"whole")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == [f".result.json.{child}"]
+    write(target, b"whole")
+    assert list(tmp_path.iterdir()) == [target]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NOUNS = {"gates.types", "gates.digest", "gates.yaml_file"}
+NOUNS = {"gates.types", "gates.digest", "gates.drafts", "gates.yaml_file"}
 MAY_IMPORT = {
     "gates": {"gates"},
     "training": {"training", *NOUNS},

@@ -135,6 +135,21 @@ def test_a_line_without_a_head_is_put_under_one(ledger: Ledger) -> None:
     assert len(ledger.headed()[1]) == 4
 
 
+def test_who_acts_on_a_statement_puts_it_under_a_head_first(ledger: Ledger) -> None:
+    before = ledger.headed()
+    ledger.settle()
+    assert ledger.headed() == before  # nothing to put right
+    ledger.append(said("b"))
+    ledger.head_path.write_bytes(before[0])  # killed between line and head
+    ledger.settle()
+    assert len(ledger.headed()[1]) == len(ledger.read()) == len(before[1]) + 1
+
+
+def test_a_home_without_a_ledger_is_given_none_by_looking_for_heads(tmp_path: Path) -> None:
+    Ledger(tmp_path / "home" / "ledger.jsonl").settle()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_line_cut_off_in_writing_is_moved_aside_and_recorded(ledger: Ledger) -> None:
     before, head = ledger.path.read_bytes(), ledger.head_path.read_bytes()
     ledger.append(said("four"))

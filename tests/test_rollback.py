@@ -11,7 +11,7 @@ import pytest
 from tests.test_quarantine import Killed, killed_at
 from tests.waiver_world import BASE, NOW, World, empty_database
 from tidegate.flows.registry import Registry, RegistryError
-from tidegate.flows.rollback import rollback
+from tidegate.flows.rollback import reported, rollback
 from tidegate.flows.usage import UsageError
 from tidegate.gates.audit import statement
 
@@ -37,7 +37,10 @@ def made(folder: Path, empty_database: Path) -> World:
 
 
 def roll(world: World, to: str | None = None, reason: str = "a test") -> dict[str, str]:
-    return rollback("m", world.home, to=to, reason=reason, tracking_uri=None, by="olga")
+    """As the command: whoever asked hears of the end."""
+    done = rollback("m", world.home, to=to, reason=reason, tracking_uri=None, by="olga")
+    reported(world.home, "m", reason=reason, by="olga")
+    return done
 
 
 def rollbacks(world: World) -> list[dict[str, Any]]:
@@ -132,13 +135,13 @@ def test_a_version_that_had_to_go_comes_back_by_no_way(world: World) -> None:
     assert world.aliases["champion"] == "2"
 
 
-def test_killed_between_any_two_steps_the_same_command_finishes(
-    tmp_path: Path, empty_database: Path, killed_at: Callable[..., None]
+def test_killed_between_any_two_steps_the_same_command_finishes_and_goes_no_further(
+    world: World, killed_at: Callable[..., None]
 ) -> None:
     survived, step = False, 0
     while not survived:
         step += 1
-        world = made(tmp_path / str(step), empty_database)
+        was = world.aliases["champion"]
         killed_at(step, *STEPS)
         try:
             roll(world)
@@ -146,13 +149,54 @@ def test_killed_between_any_two_steps_the_same_command_finishes(
         except Killed:
             pass
         killed_at(0)
-        # Killed after the last step it is done, and the same words would go further back.
-        if not (rollbacks(world) and world.registry.has_rolled_back("m", "2")):
+        if not survived:
             assert roll(world)["now"] == "2"
-        assert len(rollbacks(world)) == 1
+        assert (
+            [r["was"] for r in rollbacks(world)].count(was) == 1 == len(rollbacks(world)) / step
+        )
         assert (world.aliases["champion"], world.aliases["previous"]) == ("2", "1")
-        assert roll(world, "2")["was"] == "3" and len(rollbacks(world)) == 1
-    assert step > 5
+        assert roll(world, "2")["was"] == was and len(rollbacks(world)) == step
+        assert not list(world.home.updates.glob("*.rollback.json"))
+        assert len(world.ledger.headed()[1]) == len(world.ledger.read())
+        world.update(f"again-{step}")  # another champion on version 2
+    assert step > 8
+
+
+def test_what_was_not_reported_is_the_same_rollback_only_for_the_same_words(
+    world: World,
+) -> None:
+    def unheard(reason: str, by: str = "olga") -> str:
+        done = rollback("m", world.home, to=None, reason=reason, tracking_uri=None, by=by)
+        return done["now"]
+
+    assert [unheard("slow"), unheard("slow"), unheard("slow")] == ["2", "2", "2"]
+    assert len(rollbacks(world)) == 1
+    assert unheard("slow", by="ines") == "1"
+    assert [r["by"] for r in rollbacks(world)] == ["olga", "ines"]
+
+
+def test_an_alias_that_the_rollback_moved_is_not_followed_a_second_time(world: World) -> None:
+    for _ in range(2):  # as if the first was killed before it could say so
+        rollback("m", world.home, to="previous", reason="r", tracking_uri=None, by="olga")
+        assert world.aliases["champion"] == "2"
+    assert len(rollbacks(world)) == 1
+
+
+def test_a_request_of_long_ago_is_not_mistaken_for_one_about_a_later_champion(
+    world: World,
+) -> None:
+    rollback("m", world.home, to=None, reason="slow", tracking_uri=None, by="olga")
+    world.update("u-5")  # promoted; nobody struck the request out
+    assert world.aliases["champion"] == "5"
+    assert roll(world, reason="slow")["now"] == "2" and len(rollbacks(world)) == 2
+
+
+def test_a_request_that_cannot_be_read_is_said(world: World) -> None:
+    roll(world)
+    (world.home.updates / "m.rollback.json").write_text("{")
+    with pytest.raises(UsageError, match="is damaged"):
+        roll(world)
+    assert len(rollbacks(world)) == 1
 
 
 def test_another_version_than_the_one_that_was_begun(

@@ -12,8 +12,6 @@ champion that passed its gates may be the parent here.
 """
 
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from tidegate.gates.digest import canonical, digest_file, digest_json
+from tidegate.gates.drafts import draft_of
 from tidegate.gates.types import Digest, Progress, Report, ignore_progress
 from tidegate.training.base import Base, load_model
 from tidegate.training.losses import TopK, top_k
@@ -209,8 +208,7 @@ def _ask_origin(model: Any, rows: Sequence[Row], k: int, progress: Report) -> li
 
 
 def _write(folder: Path, rows: Sequence[Row], kept: Sequence[TopK], tokenizer: Any) -> None:
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = draft_of(folder)
     partial.mkdir(parents=True)
     with (partial / "rows.jsonl").open("wb") as file:
         for row in rows:

@@ -8,8 +8,6 @@ layout. Nothing here reaches the network, runs code that came with a model, or u
 import contextlib
 import io
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,6 +21,7 @@ from filelock import FileLock
 from peft import PeftModel
 
 from tidegate.gates.digest import canonical, digest_file, digest_json
+from tidegate.gates.drafts import draft_of
 from tidegate.gates.types import Digest, Noun, Progress, Report, ignore_progress
 from tidegate.gates.yaml_file import did_you_mean
 
@@ -243,8 +242,7 @@ def _packaged(name: str, model: Embedded) -> Path:
 
 def _convert(gguf: Path, folder: Path) -> None:
     """Dequantise to float32 safetensors; the folder appears whole or not at all."""
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = draft_of(folder)
     # The converter draws a bar of its own, which no setting turns off.
     with quietly(), contextlib.redirect_stderr(io.StringIO()):
         quantised = AutoModelForCausalLM.from_pretrained(

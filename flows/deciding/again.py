@@ -128,6 +128,7 @@ def stored_result(home: Home, version: Decided) -> UpdateResult:
 def act(home: Home, registry: Registry, model: str, again: Again, result: UpdateResult) -> Path:
     """Do what the recorded decision says; returns the page that shows it."""
     past = again.version.past
+    Ledger(home.ledger).settle()  # a killed process may have written it, and no head over it
     report = present(home, registry, model, again)
     if again.decision.action is Action.PROMOTE:
         kept = home.updates / past.entry.update_id / "check" / "kept.parquet"

@@ -1,26 +1,38 @@
 """The `rollback` deployment: it moves aliases and signs, so it runs on the pool `promote`."""
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import Flow
 
 from tidegate.flows import rollback as rolling
 from tidegate.flows.deployments.parameters import ModelLine, Name, Reason, VersionNumber
 from tidegate.flows.home import Home
 
+MODEL = "assistant"
 
-@flow(name="rollback", persist_result=True)
+
+def _reported(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
+    """Prefect knows the end by now: the same run started again would be another rollback."""
+    given = run.parameters
+    place = Home.find(Path(given["home"]) if given.get("home") else None)
+    rolling.reported(place, given.get("model", MODEL), reason=given["reason"], by=given["by"])
+
+
+@flow(name="rollback", persist_result=True, on_completion=[_reported])
 def rollback(
     reason: Reason,
     by: Name,
-    model: ModelLine = "assistant",
+    model: ModelLine = MODEL,
     to: VersionNumber | None = None,
     home: str | None = None,
     tracking_uri: str | None = None,
 ) -> dict[str, str]:
     """Serve an earlier version again; recorded in the ledger before the alias moves.
 
-    Killed after its statement, it is finished by the next rollback.
+    Killed at any step, the same run started again finishes it, and goes no further back.
 
     Args:
         reason: Why; it goes into the ledger, for ever. No text of users.

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 from tidegate.flows.intake.connectors.rows import IngestError
+from tidegate.gates.drafts import draft_of
 
 KEY_BYTES = 32
 
@@ -39,7 +40,7 @@ def home_key(path: Path, what: str, lost: str) -> bytes:
 def write_private(path: Path, content: bytes, *, replace: bool = False) -> None:
     """A file of mode 0600, whole or not at all; another process's stays unless `replace`."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    draft = draft_of(path)
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
