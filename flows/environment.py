@@ -30,6 +30,8 @@ DEFAULTS = {
     "DAFT_ANALYTICS_ENABLED": "0",
     "DAFT_PROGRESS_BAR": "0",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # The second UI asks an analytics service for its settings whatever analytics_enabled says.
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",

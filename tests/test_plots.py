@@ -24,7 +24,7 @@ def test_an_update_has_four_pictures_of_the_pages_width() -> None:
     assert set(pictures) == {"changes", "losses", "drift", "data"}
     for png in pictures.values():
         width, height = size(png)
-        assert width == 800 and 150 < height < 1500
+        assert width == 700 and 150 < height < 1500
 
 
 def test_a_stopped_update_has_only_the_data() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.update_example import example, stopped_at_the_data
 from tidegate.flows.checking.evidence import GateCount
+from tidegate.flows.reviewing.blind import Blind, Flip
 from tidegate.flows.reviewing.page import LONGEST, escaped, review_page
 from tidegate.flows.reviewing.report import UpdateReport
 from tidegate.gates.types import Action, Decision, Outcome, Ruling, Verdict
@@ -46,6 +47,20 @@ def test_the_decision_comes_first_and_the_worst_gate_leads_the_table() -> None:
     assert page.startswith("# REJECTED\n\n**not\\_worse\\(refusal.margin\\)")
     rows = [line for line in page.splitlines() if line.startswith("| ✗") or "✓" in line]
     assert "✗" in rows[0] and all("✓" in row for row in rows[1:])
+
+
+def test_who_may_decide_is_told_how_and_what_to_look_at_first() -> None:
+    flip = Flip("honesty", "h-1", "q", {"A": "a", "B": "b"}, "A", None, 1.0)
+    look = Blind(seed="s", flips=(flip,), flipped=1, compared=80, private=0)
+    page = review_page(replace(example(gain=0.1), blind=look, model="a`b"))
+    asked = "7 --model ab --key KEY.pem --reason …`"
+    assert f"To decide: `tidegate approve {asked} or `tidegate refuse {asked}" in page
+    assert page.index("To decide") < page.index("| verdict |")
+    assert page.index("[A or B, blind](") < page.index("[Full report](")
+    assert "**Lost most against the champion:** " in page
+    assert f"Statement `{example().statement}`." in page
+    decided = review_page(example())
+    assert "To decide" not in decided and "[A or B" not in decided
 
 
 def test_pictures_and_report_are_read_from_the_run() -> None:

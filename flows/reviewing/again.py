@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from tidegate.flows.reviewing.page import LONGEST, escaped, rulings_page
+from tidegate.flows.reviewing.page import LONGEST, escaped, rulings_table
 from tidegate.flows.reviewing.report import page_templates, worst_first
-from tidegate.flows.reviewing.wording import HEADLINE, because, short
+from tidegate.flows.reviewing.wording import HEADLINE, because
 from tidegate.gates.types import Action, Decision
 
 Said = Mapping[str, Any]  # `about` of the statement
@@ -78,8 +78,8 @@ def decided_page(
     ]
     for kind, columns, cells in TABLES:
         lines += _table(said.get(kind, ()), columns, cells)
-    lines += [f"Statement `{short(statement)}`.", ""]
-    table = rulings_page(decision, f"{model} version {version}").splitlines()[2:]
+    lines += [f"Statement `{statement}`.", ""]
+    table = list(rulings_table(decision.rulings))
     page = "\n".join([*lines, *table])
     while len(page) > LONGEST and len(table) > 2:
         table.pop()
@@ -124,7 +124,11 @@ def _because(decision: Decision) -> str:
     passed = sum(1 for r in decision.rulings if not r.waived and not r.approved)
     said = [f"{passed} gates passed"]
     if waived:
-        said.append(f"{waived} did not and were waived")
+        said.append(f"{waived} did not and {_were(waived)} waived")
     if approved:
-        said.append(f"{approved} held and were approved")
+        said.append(f"{approved} held and {_were(approved)} approved")
     return ", ".join(said) + "."
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"

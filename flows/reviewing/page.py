@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
+from tidegate.flows.reviewing.blind import PAGE
 from tidegate.flows.reviewing.report import UpdateReport
 from tidegate.flows.reviewing.wording import (
     HEADLINE,
@@ -18,6 +19,7 @@ from tidegate.flows.reviewing.wording import (
     because,
     change,
     clean,
+    how_to_decide,
     number,
     short,
 )
@@ -62,20 +64,26 @@ def escaped(text: str, limit: int = 200) -> str:
 def rulings_page(decision: Decision, about: str) -> str:
     """Decision and rulings alone, as Markdown for the engine's own pages."""
     head = [f"# {HEADLINE[decision.action].upper()}: {escaped(about)}", ""]
-    return "\n".join([*head, *_table(decision.rulings, SENTENCES[0])])
+    # Prefect's first UI shows an entity as it is written, and has spaces of its own.
+    return "\n".join([*head, *rulings_table(decision.rulings, gap="")])
 
 
-def _table(rulings: Sequence[Ruling], sentence: int) -> Iterator[str]:
-    yield "| verdict | gate | seen | limit | |"
+def rulings_table(
+    rulings: Sequence[Ruling], sentence: int = SENTENCES[0], gap: str = GAP
+) -> Iterator[str]:
+    yield "| verdict | gate | seen | limit | what was seen |"
     yield "| --- | --- | ---: | ---: | --- |"
     for ruling in rulings:
         verdict = ruling.verdict
         passed = verdict.outcome is Outcome.PASS
-        yield (
-            f"| {OUTCOME[verdict.outcome].replace(' ', '&nbsp;')}{GAP} | {escaped(ruling.title, 60)}{GAP} "
-            f"| {number(verdict.observed)}{GAP} | {number(verdict.limit)}{GAP} "
-            f"| {escaped(verdict.reason, min(sentence, PASSED) if passed else sentence)} |"
+        cells = (
+            OUTCOME[verdict.outcome].replace(" ", "\N{NO-BREAK SPACE}"),
+            escaped(ruling.title, 60),
+            number(verdict.observed),
+            number(verdict.limit),
         )
+        reason = escaped(verdict.reason, min(sentence, PASSED) if passed else sentence)
+        yield f"| {' | '.join(f'{cell}{gap}' for cell in cells)} | {reason} |"
 
 
 def _page(
@@ -90,12 +98,20 @@ def _page(
     yield ""
     yield f"**{escaped(because(report.decision), 300)}**"
     yield ""
+    if report.decision.action is Action.HOLD and report.version:
+        yield _decide(report, report.version)
+        yield ""
     yield _about(report)
+    links = list(_links(report))
+    if links:
+        yield ""
+        yield " · ".join(links)
     yield ""
     if rulings:
-        yield from _table(rulings, sentence)
+        yield from rulings_table(rulings, sentence)
     yield from _left_out(report, rulings, named)
     yield from _learned(report)
+    yield from _lost(report)
     yield from _changes(report)
     yield from _pictures(report, folder)
     yield from _rest(report)
@@ -118,13 +134,12 @@ def _about(report: UpdateReport) -> str:
     batch, data = report.batch, report.data
     blamed = [f"{escaped(g.gate, 40)} {g.quarantined:,}" for g in data.gates if g.quarantined]
     dropped = f" ({', '.join(blamed[:6])})" if blamed else ""
-    first = (
+    return (
         f"Policy {escaped(report.policy.policy, 60)} v{report.policy.version}, "
         f"{report.decided_at:%Y-%m-%d %H:%M} UTC. Data: {batch.read:,} rows read, "
         f"{batch.rows:,} in the batch, {data.quarantined:,} quarantined{dropped}, "
         f"{data.kept:,} kept, of these {data.masked:,} masked."
     )
-    return " ".join([first, *_links(report)])
 
 
 def _links(report: UpdateReport) -> Iterator[str]:
@@ -133,7 +148,10 @@ def _links(report: UpdateReport) -> Iterator[str]:
     run = quote(report.run_id, safe="")
     if report.experiment:
         page = f"/#/experiments/{quote(report.experiment, safe='')}/runs/{run}"
-        yield f"[Full report]({page}/artifacts/report/index.html) · [Run]({page})"
+        if report.blind is not None and report.blind.flips:
+            yield f"[A or B, blind]({page}/artifacts/report/{PAGE})"
+        yield f"[Full report]({page}/artifacts/report/index.html)"
+        yield f"[Run]({page})"
     else:  # without the experiment MLflow cannot show the file, only hand it out
         yield f"[Full report](/get-artifact?path=report/index.html&run_uuid={run})"
 
@@ -146,6 +164,20 @@ def _learned(report: UpdateReport) -> Iterator[str]:
                 f"**What it learned:** {escaped(c.name, 60)} gained {change(c.mean)} over the "
                 f"champion, at worst {change(c.low)} ({c.n} items; asked for: {change(c.limit)})."
             )
+
+
+def _lost(report: UpdateReport) -> Iterator[str]:
+    """The item of each suite that lost most, by name; the three worst of these."""
+    worst = [
+        (c.worst[0], c.name) for c in report.comparisons if c.than == "champion" and c.worst
+    ]
+    if worst:
+        named = [
+            f"{escaped(item.id, 60)} {change(item.change)} ({escaped(name, 60)})"
+            for item, name in sorted(worst, key=lambda one: one[0].change)[:3]
+        ]
+        yield ""
+        yield f"**Lost most against the champion:** {', '.join(named)}."
 
 
 def _changes(report: UpdateReport) -> Iterator[str]:
@@ -179,10 +211,21 @@ def _rest(report: UpdateReport) -> Iterator[str]:
         yield ""
         yield f"*{escaped(remark, 220)}*"
     yield ""
-    digests = [f"{escaped(k, 30)} `{short(v)}`" for k, v in report.digests.items()]
+    digests = [
+        f"{escaped(k, 30)} `{short(v)}`" for k, v in report.digests.items() if k != "statement"
+    ]
     yield f"SHA-256, from the start: {', '.join(digests[:8])}."
+    if report.statement:
+        yield ""
+        yield f"Statement `{report.statement}`."
     yield ""
     yield _undo(report)
+
+
+def _decide(report: UpdateReport, version: str) -> str:
+    """What a reviewer types; the page itself decides nothing."""
+    commands = (word.replace("`", "") for word in how_to_decide(report.model, version))
+    return f"To decide: {' or '.join(f'`{command}`' for command in commands)}"
 
 
 def _undo(report: UpdateReport) -> str:

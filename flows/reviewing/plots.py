@@ -22,7 +22,7 @@ PURPLE, SKY, INK, FAINT = "#CC79A7", "#56B4E9", "#22262b", "#9aa1a9"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 MARKERS = ("o", "s", "^", "D", "v", "P")
 ROLE = {"champion": (BLUE, "o"), "anchor": (ORANGE, "s")}
-WIDTH, DPI = 8.0, 100  # inches: 800 pixels; MLflow's page cuts off what is wider
+WIDTH, DPI = 7.0, 100  # inches: 700 pixels; MLflow's page cuts off what is wider at 1280
 LIMIT = "policy's limit"
 UNITS = {
     "margin": "log-probability margin, nats a token",

@@ -18,6 +18,7 @@ from tidegate.flows.one_update import Update
 from tidegate.flows.provenance import code_digest, environment, environment_digest, revision
 from tidegate.flows.replay_store import Draw
 from tidegate.flows.reviewing import plots
+from tidegate.flows.reviewing.blind import Blind, blind, write_blind
 from tidegate.flows.reviewing.comparisons import DriftPoint, compare, drift_of, drift_tags
 from tidegate.flows.reviewing.cost import costs
 from tidegate.flows.reviewing.page import review_page
@@ -43,6 +44,7 @@ def present(
     """Store everything about a decided update with its run; returns the report's path."""
     line, out = update.line, update.work
     digest, record = written
+    look = _blind(update)
     report = UpdateReport(
         model=line.name,
         update_id=update.id,
@@ -68,12 +70,15 @@ def present(
         drift=drift(update, version),
         provenance={"code": code_digest(), "environment": environment_digest()},
         notes=notes(update),
+        blind=look,
     )
     page = out / "report" / "index.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(render_update(report), encoding="utf-8")
     runs = line.registry.runs
     runs.log_file(update.run_id, page, "report")
+    for file in write_blind(look, line.name, version, page.parent) if look else ():
+        runs.log_file(update.run_id, file, "report")
     plots.save(report.pictures, out / "plots")
     runs.log_file(update.run_id, out / "plots", "plots")
     if checked.docs is not None:
@@ -89,6 +94,14 @@ def present(
     tags = {"gov.statement": digest, **drift_tags(report.comparisons)}
     line.registry.annotate(line.name, version, tags, page_text)
     return page
+
+
+def _blind(update: Update) -> Blind | None:
+    """None where there are no two models to compare."""
+    if update.measured is None or update.candidate is None:
+        return None
+    champion = update.line.champion.candidate.digest
+    return blind(update.suites, update.measured.runs, update.candidate.digest, champion)
 
 
 def data_summary(checked: Checked) -> DataSummary:

@@ -30,6 +30,7 @@ from tidegate.flows.reviewing.wording import (
     because,
     change,
     clean,
+    how_to_decide,
     level,
     number,
     short,
@@ -46,7 +47,8 @@ from tidegate.gates.types import (
     Ruling,
 )
 
-if TYPE_CHECKING:  # importing it loads torch
+if TYPE_CHECKING:  # importing one loads torch, the other imports this
+    from tidegate.flows.reviewing.blind import Blind
     from tidegate.training.trained import Trained
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -97,6 +99,7 @@ class UpdateReport:
     drift: tuple[DriftPoint, ...] = ()  # of earlier versions and this one
     provenance: Mapping[str, str] = field(default_factory=dict)  # further digests by name
     notes: tuple[str, ...] = ()
+    blind: "Blind | None" = None  # None: there were no two models to compare
 
     @cached_property
     def compared(self) -> tuple[tuple[Comparison, ...], tuple[Uncompared, ...]]:
@@ -198,6 +201,7 @@ def render_update(report: UpdateReport) -> str:
             decision=report.decision,
             word=HEADLINE[report.decision.action],
             because=because(report.decision),
+            commands=_commands(report),
             rulings=report.rulings,
             batch=report.batch,
             data=report.data,
@@ -205,6 +209,13 @@ def render_update(report: UpdateReport) -> str:
             pictures={name: _data_uri(png) for name, png in report.pictures.items()},
         )
     )
+
+
+def _commands(report: UpdateReport) -> tuple[str, ...]:
+    """Nothing, where no person is asked."""
+    if report.decision.action is not Action.HOLD or report.version is None:
+        return ()
+    return how_to_decide(report.model, report.version)
 
 
 def render_check(

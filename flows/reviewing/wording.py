@@ -59,3 +59,9 @@ def amount(value: int) -> str:
 def short(digest: str, keep: int = 12) -> str:
     """The start of a digest, enough to tell two apart by eye."""
     return digest.removeprefix("sha256:")[:keep]
+
+
+def how_to_decide(model: str, version: str) -> tuple[str, str]:
+    """The two commands that a reviewer of a held version chooses from; to be escaped or quoted."""
+    asked = f"{clean(version, 20)} --model {clean(model, 60)} --key KEY.pem --reason …"
+    return f"tidegate approve {asked}", f"tidegate refuse {asked}"
