@@ -177,10 +177,11 @@ def consenting_records(
 ) -> Iterator[Record]:
     """All rows of the drops that a batch would hold, as they come; writes nothing.
 
-    Arguments and errors as of `ingest`, but that drops without a row are no error.
+    Arguments and errors as of `ingest`, but that drops without a row, and a folder or a glob from
+    which all was taken away, are no error.
     """
     said, erased = _checked(defaults, now), Erased(home)
-    for source in find(drops, home, said):
+    for source in find(drops, home, said, emptied=True):
         for _, found in _records(source, now, said):
             if isinstance(found, Unreadable) or not found.consent:
                 continue

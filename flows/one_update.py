@@ -10,6 +10,7 @@ from tidegate.evals.suite import Suite
 from tidegate.flows.check import Checked
 from tidegate.flows.line import Line
 from tidegate.flows.measure import Measured
+from tidegate.flows.observing import Facts, rulings
 from tidegate.flows.replay_store import Draw
 from tidegate.flows.scaling import Scaled
 from tidegate.gates.decide import decide
@@ -49,6 +50,18 @@ class UpdateResult(Noun):
         if self.decision.evidence_is_broken:
             return 4
         return 1 if self.decision.action is Action.REJECT else 2
+
+
+def outcome(result: UpdateResult) -> Facts:
+    """What the span of an update says about it: the action, and each ruling as an event."""
+    rulings(result.decision)
+    return {
+        "update": result.update_id,
+        "action": result.decision.action,
+        "statement": result.statement,
+        "version": int(result.version),
+        "repeated": int(result.repeated),
+    }
 
 
 @dataclass(frozen=True)

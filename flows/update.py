@@ -40,7 +40,8 @@ from tidegate.flows.made_suites import (
 )
 from tidegate.flows.measure import Material, Measured, measure
 from tidegate.flows.notifying import tell_decided
-from tidegate.flows.one_update import Update, UpdateResult
+from tidegate.flows.observing import each_stage, traced
+from tidegate.flows.one_update import Update, UpdateResult, outcome
 from tidegate.flows.progress import counted
 from tidegate.flows.progress import report as progress
 from tidegate.flows.provenance import login_name
@@ -80,6 +81,7 @@ from tidegate.training.trained import Trained, TrainingError
 
 
 @flow(name="update", persist_result=True)
+@traced("update", outcome, whole=True)
 def update(
     drops: list[str],
     policy: str = str(DEFAULT_POLICY),
@@ -205,6 +207,7 @@ def opened(model: str, base: str, home: Home, tracking_uri: str | None) -> Line:
 
 
 @task(name="ingest", cache_policy=NO_CACHE)
+@traced("ingest", lambda batch: {"batch": batch.digest, "rows": batch.rows, "read": batch.read})
 def ingested(drops: Sequence[str], home: Home, out: Path, defaults: Mapping[str, str]) -> Batch:
     stored = stored_batch(drops, home, out)
     if stored is not None:
@@ -220,6 +223,7 @@ def ingested(drops: Sequence[str], home: Home, out: Path, defaults: Mapping[str,
 
 
 @task(name="data gates", cache_policy=NO_CACHE)
+@traced("check", lambda seen: {"kept": seen.rows, "quarantined": seen.quarantined})
 def data_checked(
     batch: Batch,
     policy: Policy,
@@ -255,6 +259,7 @@ def away_from_the_weights(
 
 
 @task(name="replay", cache_policy=NO_CACHE)
+@traced("prepare", lambda drawn: {"replayed": drawn.rows})
 def replayed(line: Line, recipe: Recipe, checked: Checked, work: Path) -> replay_store.Draw:
     wanted = round(recipe.replay.share * checked.rows) if recipe.replay else 0
     return replay_store.draw(
@@ -263,6 +268,9 @@ def replayed(line: Line, recipe: Recipe, checked: Checked, work: Path) -> replay
 
 
 @task(name="train", cache_policy=NO_CACHE)
+@traced(
+    "train", lambda made: {"adapter": made.digest, "steps": made.steps, "tokens": made.tokens}
+)
 def candidate_trained(
     line: Line,
     recipe: Recipe,
@@ -295,6 +303,7 @@ def candidate_trained(
 
 
 @task(name="measure", cache_policy=NO_CACHE)
+@traced("measure")
 def candidate_measured(
     line: Line,
     policy: Policy,
@@ -309,20 +318,22 @@ def candidate_measured(
 ) -> Scaled:
     # One line for all of it: suites are asked chunk by chunk, on three models.
     watched = purse.watching(counted(progress, "measure anchor, champion, candidate"))
-    return measure_scaled(
-        recipe.scale,
-        policy,
-        candidate,
-        trained,
-        line.champion.adapter,
-        work / "scaled",
-        lambda rules, subject, made: measure(
-            line, rules, subject, made.adapter, suites, material, watched, known
-        ),
-    )
+    with each_stage(watched) as seen:
+        return measure_scaled(
+            recipe.scale,
+            policy,
+            candidate,
+            trained,
+            line.champion.adapter,
+            work / "scaled",
+            lambda rules, subject, made: measure(
+                line, rules, subject, made.adapter, suites, material, seen, known
+            ),
+        )
 
 
 @task(name="decide", cache_policy=NO_CACHE, persist_result=True)
+@traced("decide", lambda decision: {"action": decision.action})
 def decided(
     policy: Policy, checked: Checked, measured: Measured, conditions: Sequence[Ruling]
 ) -> Decision:
@@ -331,6 +342,7 @@ def decided(
 
 
 @task(name="record and publish", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=3)
+@traced("publish", lambda result: {"statement": result.statement})
 def published(finished: Update) -> UpdateResult:
     # Safe to repeat: the statement is written once, and the registry finds its own version.
     result = publish(finished, datetime.now(UTC), progress)

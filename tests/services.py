@@ -52,14 +52,13 @@ def postgres_binaries() -> Path:
 def process(
     command: list[str],
     log: Path,
-    environment: Mapping[str, str],
     end: signal.Signals = signal.SIGTERM,
     **more: Any,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child with a group of its own, ended with all of its children."""
     with log.open("wb") as out:
         child = subprocess.Popen(
-            command, stdout=out, stderr=out, env=dict(environment), start_new_session=True, **more
+            command, stdout=out, stderr=out, start_new_session=True, **more
         )  # fmt: skip
         try:
             yield child
@@ -97,56 +96,75 @@ class Postgres:
 
 @contextmanager
 def postgres(*databases: str) -> Iterator[Postgres]:
-    """A cluster of its own with password authentication; as root it runs as `postgres`."""
-    binaries = postgres_binaries()
+    """A cluster of its own with password authentication, and these databases in it."""
+    with cluster() as (server, folder), running(server, folder):
+        make_databases(server, databases)
+        yield server
+
+
+@contextmanager
+def cluster() -> Iterator[tuple[Postgres, Path]]:
+    """The files of a cluster that nobody serves yet; as root they are the user `postgres`'s."""
     # Not below pytest's folder: that is root's alone.
     folder = Path(tempfile.mkdtemp(prefix="tidegate-postgres-"))
-    found = Postgres(free_port(), secrets.token_urlsafe(18))
-    user: dict[str, Any] = {}
+    made = Postgres(free_port(), secrets.token_urlsafe(18))
     if os.geteuid() == 0:
-        user = {"user": "postgres", "group": "postgres", "extra_groups": []}
         shutil.chown(folder, "postgres", "postgres")
-    place = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"}
     secret = folder / "password"
-    secret.write_text(found.password)
+    secret.write_text(made.password)
     secret.chmod(0o644)
-    data = str(folder / "data")
-    make = [str(binaries / "initdb"), "-D", data, "-U", "tidegate", "--pwfile", str(secret)]
-    make += ["-A", "scram-sha-256", "--no-sync"]
+    make = [str(postgres_binaries() / "initdb"), "-D", str(folder / "data"), "-U", "tidegate"]
+    make += ["--pwfile", str(secret), "-A", "scram-sha-256", "--no-sync"]
     try:
         done = subprocess.run(
-            make, check=False, env=place, cwd=folder, capture_output=True, text=True, **user
+            make, check=False, cwd=folder, capture_output=True, text=True, **_postgres_user()
         )
         assert done.returncode == 0, done.stderr
-        run = [str(binaries / "postgres"), "-D", data, "-p", str(found.port), "-h", HOST]
-        run += ["-k", str(folder), "-F"]  # -F: no fsync; what is under test is not the disk
-        log = folder.parent / f"{folder.name}.log"
-        with process(run, log, place, signal.SIGINT, cwd=folder, **user) as child:
-            _make_databases(found, databases, child, log)
-            yield found
-        log.unlink()
+        yield made, folder
     finally:
         shutil.rmtree(folder)
 
 
-def _make_databases(
-    server: Postgres, databases: tuple[str, ...], child: subprocess.Popen[bytes], log: Path
-) -> None:
+@contextmanager
+def running(server: Postgres, folder: Path) -> Iterator[None]:
+    """PostgreSQL on these files, until the end of the block; it can be run again."""
+    run = [str(postgres_binaries() / "postgres"), "-D", str(folder / "data"), "-h", HOST]
+    run += ["-p", str(server.port), "-k", str(folder)]
+    run += ["-F"]  # no fsync; what is under test is not the disk
+    log = folder.parent / f"{folder.name}.log"
+    with process(run, log, signal.SIGINT, cwd=folder, **_postgres_user()) as child:
+        _until_it_answers(server, child, log)
+        yield
+    log.unlink()
+
+
+def _postgres_user() -> dict[str, Any]:
+    place = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    if os.geteuid() != 0:
+        return {"env": place}
+    return {"env": place, "user": "postgres", "group": "postgres", "extra_groups": []}
+
+
+def make_databases(server: Postgres, databases: tuple[str, ...]) -> None:
+    import psycopg
+
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        for name in databases:
+            connection.execute(f'CREATE DATABASE "{name}"')
+
+
+def _until_it_answers(server: Postgres, child: subprocess.Popen[bytes], log: Path) -> None:
     import psycopg
 
     end = time.monotonic() + READY_WITHIN
     while True:
         assert child.poll() is None, log.read_text()[-4000:]
         try:
-            connection = psycopg.connect(server.url("postgres"), autocommit=True)
-            break
+            psycopg.connect(server.url("postgres")).close()
+            return
         except psycopg.OperationalError:
             assert time.monotonic() < end, log.read_text()[-4000:]
             time.sleep(0.1)
-    with connection.cursor() as cursor:
-        for name in databases:
-            cursor.execute(f'CREATE DATABASE "{name}"')
-    connection.close()
 
 
 @dataclass(frozen=True)
@@ -182,7 +200,7 @@ def object_store(folder: Path) -> Iterator[Store]:
     }
     store, log = Store(f"http://{HOST}:{port}", keys), folder / "s3.log"
     command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
-    with process(command, log, os.environ) as child:
+    with process(command, log) as child:
         until_healthy(store.url, child, log)
         yield store
 
@@ -243,7 +261,7 @@ def tracking(folder: Path, database: Postgres, store: Store) -> Iterator[Trackin
     for _ in range(2):  # the second time it is there already
         subprocess.run(make, env=environment, check=True, capture_output=True)
     command = [sys.executable, str(INFRA / "mlflow_server.py"), HOST, str(port)]
-    with process(command, log, environment) as child:
+    with process(command, log, env=environment) as child:
         until_healthy(f"{made.url}/health", child, log)
         yield made
 
@@ -265,6 +283,6 @@ def engine(folder: Path, database: Postgres) -> Iterator[dict[str, str]]:
     }
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST]
     log = folder / "prefect.log"
-    with process([*command, "--port", str(port)], log, server) as child:
+    with process([*command, "--port", str(port)], log, env=server) as child:
         until_healthy(f"{environment['PREFECT_API_URL']}/health", child, log)
         yield environment

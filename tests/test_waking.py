@@ -138,9 +138,19 @@ def test_a_running_update_is_waited_for(place: Place) -> None:
     assert place.look().due
 
 
-def test_no_drop_is_an_error_and_no_answer(place: Place) -> None:
+@pytest.mark.parametrize("named", ["", "*.jsonl"], ids=["folder", "glob"])
+def test_a_folder_that_was_emptied_wakes_nobody(place: Place, named: str) -> None:
+    """The clock looks into it every few minutes, and most of the time all was taken away."""
+    place.drops.mkdir(exist_ok=True)
+    given = {"rows": 1, "age": DAY, "drifting": True}
+    found = look([place.drops / named], place.home, "assistant", **given)
+    assert (found.due, found.new_rows, found.exit_code) == (False, 0, 2)
+
+
+@pytest.mark.parametrize("named", ["none.jsonl", "none", "none/*.jsonl"])
+def test_no_drop_is_an_error_and_no_answer(place: Place, named: str) -> None:
     with pytest.raises(IngestError):
-        look([place.drops / "none.jsonl"], place.home, "assistant", rows=1, age=DAY)
+        look([place.drops / named], place.home, "assistant", rows=1, age=DAY)
 
 
 @pytest.mark.parametrize(("rows_wanted", "code"), [("24", 0), ("25", 2)])

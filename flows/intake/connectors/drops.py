@@ -3,6 +3,7 @@
 import glob
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,17 @@ MLFLOW = "mlflow:"
 KINDS = "JSON Lines (.jsonl, .ndjson) or Parquet (.parquet)"
 
 
-def find(drops: Sequence[str | Path], home: Home, defaults: Mapping[str, Any]) -> list[Source]:
+def find(
+    drops: Sequence[str | Path],
+    home: Home,
+    defaults: Mapping[str, Any],
+    *,
+    emptied: bool = False,
+) -> list[Source]:
     """Every source of the drops, each once, in the order given; folders sorted by name.
 
-    Raises IngestError for a drop that is not there, or that holds nothing to read.
+    emptied: a folder that is there and holds nothing gives nothing, as when all was taken away.
+    Raises IngestError for a drop that is not there, or else one that holds nothing to read.
     """
     if not drops:
         raise IngestError(
@@ -39,7 +47,7 @@ def find(drops: Sequence[str | Path], home: Home, defaults: Mapping[str, Any]) -
             rows = partial(mlflow_traces.rows, uri, experiment, defaults)
             sources.setdefault(name, Source(name, rows))
         else:
-            for path in _files(drop):
+            for path in _files(drop, emptied):
                 reader = partial(_reader(path), path)
                 sources.setdefault(str(path.resolve()), Source(str(path), reader))
     return list(sources.values())
@@ -59,12 +67,12 @@ def _experiment(drop: str, home: Home) -> tuple[str, str]:
     return uri, experiment
 
 
-def _files(drop: str | Path) -> Iterator[Path]:
+def _files(drop: str | Path, emptied: bool) -> Iterator[Path]:
     path = Path(drop)
     try:
         if path.is_dir():
             found = sorted(p for p in path.rglob("*") if p.suffix in IN_FOLDERS and p.is_file())
-            if not found:
+            if not found and not emptied:
                 raise IngestError(
                     f"{path}: the folder holds nothing to read; put {KINDS} there"
                 )
@@ -72,16 +80,22 @@ def _files(drop: str | Path) -> Iterator[Path]:
             found = [path]
         else:
             found = [Path(p) for p in sorted(glob.glob(str(drop), recursive=True))]
-            if not found:
+            if not found and not (emptied and _folder_of(path).is_dir()):
                 raise IngestError(f"{path}: there is no such file; see how the path is written")
             for each in [p for p in found if p.is_dir()]:
                 found.remove(each)
-                found += _files(each)
+                found += _files(each, emptied)
     except OSError as no:
         raise IngestError(
             f"{path}: cannot be looked at ({no.strerror}); see that this user may read it"
         ) from no
     yield from found
+
+
+def _folder_of(pattern: Path) -> Path:
+    """The folder that a glob looks into; for a path that is no glob, one that is not there."""
+    parts = list(takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+    return Path(*parts)
 
 
 def _reader(path: Path) -> Callable[[Path], Iterator[Row]]:
