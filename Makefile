@@ -46,7 +46,7 @@ docs: setup ## write the generated reference pages
 
 site: setup ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet -f infra/mkdocs.yml
-	@echo "site/index.html"
+	@echo "site/index.html; for its search: $(BIN)/python -m http.server -d site -b 127.0.0.1"
 
 bench: setup ## speed, as ratios against a named alternative
 	$(BIN)/python infra/bench/run.py

@@ -1,6 +1,7 @@
-"""A hook of mkdocs: a link to a file of the checkout that is no page becomes the file's name.
+"""Hooks of mkdocs: decisions are listed by themselves, and links out of the site become names.
 
-The pages are read on GitHub too, where such links lead somewhere; the site holds pages only.
+The pages are read on GitHub too, where links to files of the checkout lead somewhere; the site
+holds pages only, so there such a link becomes the file's name.
 A link to nothing stays as it is, and `mkdocs build --strict` refuses it.
 """
 
@@ -10,6 +11,15 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)#\s]+)(?:#[^)\s]*)?\)", re.DOTALL)
+
+
+def on_config(config: Any, **_: Any) -> Any:
+    """Called once, by this name: each decision goes into the navigation under its title."""
+    (section,) = (part for part in config.nav if "Decisions" in part)
+    for file in sorted((ROOT / "docs/adr").glob("[0-9]*.md")):
+        title = file.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        section["Decisions"].append({title: f"adr/{file.name}"})
+    return config
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
