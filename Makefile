@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: help setup demo test check fix docs bench bench-sequence gauntlet fuzz crash lock clean
+.PHONY: help setup demo test check fix docs site bench bench-sequence gauntlet fuzz crash lock clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,10 @@ fix: setup ## format and mend what can be mended
 docs: setup ## write the generated reference pages
 	$(BIN)/python infra/reference.py
 
+site: setup ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet -f infra/mkdocs.yml
+	@echo "site/index.html; for its search: $(BIN)/python -m http.server -d site -b 127.0.0.1"
+
 bench: setup ## speed, as ratios against a named alternative
 	$(BIN)/python infra/bench/run.py
 
@@ -63,4 +67,4 @@ lock: ## resolve pyproject.toml into the lock files (needs uv); ARGS=--upgrade
 	$(PYTHON) infra/lock.py $(ARGS)
 
 clean: ## remove what was made; the state in .tidegate stays
-	rm -rf $(VENV) dist bench test-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist bench site test-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
