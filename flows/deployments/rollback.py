@@ -14,9 +14,9 @@ from tidegate.flows.home import Home
 MODEL = "assistant"
 
 
-def _reported(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
+def _reported(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Prefect knows the end by now: the same run started again would be another rollback."""
-    given = run.parameters
+    given = flow_run.parameters
     place = Home.find(Path(given["home"]) if given.get("home") else None)
     rolling.reported(place, given.get("model", MODEL), reason=given["reason"], by=given["by"])
 
