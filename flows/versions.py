@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from tidegate.flows.home import Home
 from tidegate.flows.tracking import UPDATE_TAG, RegistryError, Runs, asking, quoted
 from tidegate.gates.digest import digest_folder
+from tidegate.gates.drafts import draft_of
 from tidegate.gates.types import Candidate, Digest, Noun
 
 if TYPE_CHECKING:
@@ -222,9 +223,9 @@ class Versions:
             return kept
         shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=kept.parent))
-        shutil.copytree(folder, beside, dirs_exist_ok=True)
-        beside.rename(kept)
+        draft = draft_of(kept)
+        shutil.copytree(folder, draft)
+        draft.rename(kept)
         return kept
 
 

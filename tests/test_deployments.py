@@ -21,15 +21,20 @@ from prefect.utilities.callables import parameter_schema
 
 from tests.past import MODEL, World, data, model
 from tidegate.flows.deployments.backtest import table
+from tidegate.flows.deployments.forget import forget
 from tidegate.flows.environment import FIXED
+from tidegate.flows.erasing.state import request_of
 from tidegate.flows.looking_back.backtest import backtest
+from tidegate.flows.tracing.wanted import Wanted
+from tidegate.flows.usage import UsageError
 
 ROOT = Path(__file__).parents[1]
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 DEPLOYMENTS = {deployment["name"]: deployment for deployment in FILE["deployments"]}
 POOLS = {"data", "train", "promote"}
 # A registered version, an alias, a signature: only these need the registry's credentials.
-WRITES = {"update", "rollback"}
+WRITES = {"update", "rollback", "promote", "forget"}
+MARK, REQUEST, PSEUDONYM = "0a" * 16, "f-" + "0a" * 10, "u_" + "0a" * 12
 FORM = {  # deployment: parameters that it accepts, and that its form must refuse
     "update": ({"drops": ["a.jsonl"]}, [{}, {"drops": "a.jsonl"}, {"drops": [], "model": "../x"}]),
     "update-when-due": (
@@ -43,6 +48,21 @@ FORM = {  # deployment: parameters that it accepts, and that its form must refus
             {"reason": "", "by": "ada"},
             {"reason": "wrong refund policy"},
             {"reason": "wrong refund policy", "by": "ada", "to": "champion"},
+        ],
+    ),
+    "promote": (
+        {"model": "assistant", "version": "2"},
+        [{"version": "candidate"}, {"version": 2.5}, {"model": "../x"}, {"policy": 3}],
+    ),
+    "forget": (
+        {"request": REQUEST, "reason": "ticket 7", "by": "ada", "authors": [MARK]},
+        [
+            {"reason": "ticket 7", "by": "ada", "authors": [MARK]},
+            {"request": REQUEST, "reason": "ticket 7", "authors": [MARK]},
+            {"request": "all", "reason": "ticket 7", "by": "ada"},
+            {"request": REQUEST, "reason": "ticket 7", "by": "ada", "authors": ["ada@x.org"]},
+            {"request": REQUEST, "reason": "ticket 7", "by": "ada", "authors": [PSEUDONYM]},
+            {"request": REQUEST, "reason": "ticket 7", "by": "ada", "records": ["t-00931"]},
         ],
     ),
     "reconcile": ({"model": "assistant"}, [{"model": "../x"}, {"model": ""}]),
@@ -144,6 +164,28 @@ def test_a_worker_cannot_open_the_wall_to_the_hub(deployment: dict[str, Any]) ->
 def test_one_update_at_a_time() -> None:
     limit = DEPLOYMENTS["update"]["concurrency_limit"]
     assert limit == {"limit": 1, "collision_strategy": "ENQUEUE"}
+
+
+def test_every_deployment_has_a_form_that_was_tried() -> None:
+    assert set(FORM) == set(DEPLOYMENTS)
+
+
+@pytest.mark.parametrize(
+    ("marks", "more", "says"),
+    [
+        ({"authors": [MARK]}, {}, "are not those of"),
+        ({}, {}, "are not those of"),
+        ({"authors": [MARK]}, {"twin": True, "rebuild": False}, "leave rebuild on"),
+    ],
+)
+def test_an_erasure_whose_marks_are_not_the_plans_is_refused(
+    tmp_path: Path, marks: dict[str, list[str]], more: dict[str, Any], says: str
+) -> None:
+    wanted = Wanted(frozenset(), frozenset(marks.get("authors", ())))
+    given = {"request": request_of(wanted) if more else REQUEST, **marks, **more}
+    with pytest.raises(UsageError, match=says):
+        forget.fn(reason="ticket 7", by="ada", home=str(tmp_path), **given)
+    assert not (tmp_path / "ledger.jsonl").exists()
 
 
 def test_a_backtest_is_a_table_for_people(tmp_path: Path) -> None:

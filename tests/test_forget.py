@@ -12,8 +12,10 @@ import pytest
 
 from tests.drops import row, rows, write
 from tests.test_update import World
+from tidegate.flows.deployments.forget import forget as forget_by_marks
 from tidegate.flows.erasing.forget import Forgotten, forget, plan_of, wanted_of
 from tidegate.flows.erasing.plan import Plan
+from tidegate.flows.erasing.state import request_of
 from tidegate.flows.erasing.verify import holds_any
 from tidegate.flows.ingest import ingest
 from tidegate.flows.intake.pseudonym import pseudonym, pseudonym_key
@@ -166,6 +168,16 @@ def test_the_same_command_again_changes_nothing(erasure: Erasure) -> None:
     lines = erasure.home.ledger.read_bytes()
     again = forget(**erasure.arguments)
     assert again.state.statements == erasure.done.state.statements
+    marks = {name: erasure.arguments[name] for name in ("records", "authors")}
+    deployed = forget_by_marks(
+        request=request_of(erasure.wanted),
+        reason="a test",
+        by="rita",
+        home=erasure.arguments["home"],
+        **marks,
+        return_state=True,
+    )
+    assert deployed.name == "Erased", deployed.message
     assert erasure.home.ledger.read_bytes() == lines
 
 

@@ -1,5 +1,6 @@
 """`tidegate forget`: erase records, or all of an author, from the home and what it serves."""
 
+import json
 import sys
 from typing import Annotated
 
@@ -58,14 +59,24 @@ def forget(
     from tidegate.flows.erasing.forget import plan_of, wanted_of
     from tidegate.flows.erasing.plan import show_plan
     from tidegate.flows.erasing.show import show_forgotten
+    from tidegate.flows.erasing.state import request_of
     from tidegate.flows.provenance import login_name
 
     wanted = wanted_of(place, records or (), users or ())
     reached = plan_of(place, wanted, model, tracking_uri)
+    marks = {
+        "request": request_of(wanted),
+        "records": sorted(wanted.records),
+        "authors": sorted(wanted.authors),
+    }
     if plan and as_json:
-        print_json(reached.model_dump(mode="json"))
+        print_json({**reached.model_dump(mode="json"), "marks": marks})
     elif not as_json:
         show_plan(console, reached)
+    if plan and not as_json:
+        console.print("as the deployment `forget` takes it:")
+        for name, value in marks.items():
+            console.print(f"  {name:<8} {json.dumps(value)}", highlight=False, soft_wrap=True)
     if plan:
         return
     if not yes:

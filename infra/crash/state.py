@@ -25,7 +25,8 @@ FINISHED = (
     "learned/*.parquet",
 )
 ANSWERS = ("gov.approvals", "gov.refusals", "gov.waivers")  # digests of files with times
-RUN = re.compile(r"[0-9a-f]{32}")
+RUN = re.compile(r"\b[0-9a-f]{32}\b")
+ANSWER = re.compile(r"(?<=approvals/)([0-9a-f]{64}/)?[0-9a-f]{64}-")  # digests of files with times
 NEW_EACH_TIME = re.compile(
     r"^(prefect/|cache/matplotlib|.*/data_docs/validations/|mlflow\.db-|.*/__pycache__/)"
 )
@@ -151,16 +152,16 @@ def _read(home: Any) -> list[tuple[str, Any]]:
 def _said(record: Any) -> dict[str, Any]:
     predicate = record["predicate"]
     about = {k: v for k, v in predicate["about"].items() if k not in VOLATILE}
-    if predicate["act"] in ("rollback", "repair", "approve"):
+    if predicate["act"] in ("rollback", "repair", "approve", "refuse"):
         about.pop("decision_id", None)  # names a statement, which has a time
     return {
         "act": predicate["act"],
         "model": predicate["model"],
-        "about": {key: _plain(value) for key, value in about.items()},
+        "about": _plain(about),
         "subjects": sorted(
             f"{s['name']} {s['digest']['sha256']}"
             for s in record["subject"]
-            if s["name"] not in ("plan", "answer")
+            if s["name"] not in ("plan", "answer") and not s["name"].startswith("approve/")
         ),
     }
 
@@ -211,7 +212,8 @@ def _files(root: Path, runs: dict[str, str]) -> Counter[str]:
     for path in root.rglob("*"):
         name = str(path.relative_to(root))
         if path.is_file() and not NEW_EACH_TIME.match(name):
-            named[RUN.sub(lambda m: runs.get(m.group(), m.group()), name)] += 1
+            name = RUN.sub(lambda m: runs.get(m.group(), m.group()), name)
+            named[ANSWER.sub("ANSWER-", name)] += 1
     return named
 
 
