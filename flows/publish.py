@@ -16,6 +16,7 @@ from tidegate.flows import learned, replay_store
 from tidegate.flows.check import Checked, decision_document
 from tidegate.flows.finishing import announce, finish
 from tidegate.flows.one_update import Update, UpdateResult
+from tidegate.flows.overtaken import unless_overtaken
 from tidegate.flows.provenance import code_digest, environment_digest, revision
 from tidegate.flows.reviewing.present import present
 from tidegate.flows.signing.adapter import sign_adapter
@@ -29,6 +30,7 @@ from tidegate.gates.types import Action, Candidate, Decision, Progress, Report, 
 def publish(update: Update, now: datetime, progress: Report) -> UpdateResult:
     """Record a finished update and make it visible; promote it if that was decided."""
     progress(Progress("record and publish", 0, None, ""))
+    update = unless_overtaken(update)
     decision, checked, line = update.decision, update.checked, update.line
     if decision is None or checked is None:
         raise ValueError(f"update {update.id} was never decided")

@@ -21,6 +21,7 @@ from filelock import Timeout as LockTimeout
 
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
+from tidegate.flows.reconciling.expected import Expected, expected
 from tidegate.flows.standing import why_never_again
 from tidegate.flows.tracking import UPDATE_TAG, RegistryError, asking, connect
 from tidegate.flows.versions import (
@@ -148,10 +149,11 @@ class Registry(Versions):
     def promote(self, name: str, version: str, *, was: str, statement: str) -> Moved:
         """Make `version` serve. `was`: the champion that it was compared with.
 
-        The statement must be in the ledger before this is called. Called again after a
-        crash, it finishes what was begun. Raises RegistryError if another version serves
-        by now: then the comparison that led here was with the wrong champion. Raises it too if
-        the ledger says that this version had to go, or that its weights were erased.
+        The statement must be in the ledger before this is called, and be what made this version
+        champion there. Called again after a crash, it finishes what was begun. Raises
+        RegistryError if another version serves by now: then the comparison that led here was
+        with the wrong champion. Raises it too if the ledger says that this version had to go,
+        or that its weights were erased.
         """
         self._settled(statement)
         never = why_never_again(self.home, name, version)
@@ -163,6 +165,7 @@ class Registry(Versions):
                 f"version {version} of {name!r} has the verdict {verdict!r}, not 'promote'"
             )
         with self._lock():
+            self._leads(name, version, statement)
             self.annotate(name, version, {STATEMENT_TAG: statement})
             if self._now(name) == version:
                 return Moved(was, version)
@@ -175,16 +178,15 @@ class Registry(Versions):
 
     def has_rolled_back(self, name: str, to: str) -> bool:
         """Whether the aliases are as a rollback to this version leaves them."""
-        aliases = self.aliases(name)
-        earlier = self.find(name, to).tags.get("gov.parent")
-        return aliases.get(CHAMPION) == to and aliases.get(PREVIOUS) == (earlier or None)
+        aliases, must = self.aliases(name), self._must(name)
+        return (aliases.get(CHAMPION), aliases.get(PREVIOUS)) == (to, must.now.previous)
 
     def rollback(self, name: str, to: str, *, statement: str) -> Moved:
         """Serve an earlier version again, as a statement of the ledger says.
 
         Moves aliases only; whether it may is for who wrote the statement. `previous` becomes
-        what `to` itself had replaced, so that a second rollback goes further back and never
-        forward to the version that had to go. Called again after a crash, it finishes.
+        what `to` itself had replaced by the ledger, so that a second rollback goes further back
+        and never forward to the version that had to go. Called again after a crash, it finishes.
         """
         self._settled(statement)
         self._said(statement, name, to)
@@ -194,7 +196,7 @@ class Registry(Versions):
             if before != to:
                 self._set_alias(name, CHAMPION, to)
                 self._still(name, to)
-            earlier = self.find(name, to).tags.get("gov.parent")
+            earlier = self._must(name).now.previous
             with asking(f"set the alias {PREVIOUS} of {name!r}"):
                 if earlier:
                     self.client.set_registered_model_alias(name, PREVIOUS, earlier)
@@ -249,6 +251,19 @@ class Registry(Versions):
             raise RegistryError(
                 f"{statement} is no statement of a rollback of {name!r} to version {to}; only "
                 "what is in the ledger moves the champion"
+            )
+
+    def _must(self, name: str) -> Expected:
+        return expected(Ledger(self.home.ledger).read(), name)
+
+    def _leads(self, name: str, version: str, statement: str) -> None:
+        """Raise RegistryError unless it is by this statement that the version is champion."""
+        must = self._must(name)
+        if (must.now.champion, must.moved_by) != (version, statement):
+            raise RegistryError(
+                f"{statement} is not what makes version {version} of {name!r} champion: by the ledger "
+                f"version {must.now.champion} serves, and was moved there meanwhile if it is not the "
+                "one that was compared with. Run the update again"
             )
 
     def _at(self, name: str, alias: str) -> ModelVersionInfo | None:

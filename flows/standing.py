@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
+from tidegate.flows.reconciling.expected import followed
 from tidegate.gates.audit import Statement, subject
-from tidegate.gates.types import Action
 
 Written = Sequence[tuple[str, Statement]]  # digest and statement, oldest first
 
@@ -32,13 +32,15 @@ class Move:
 
 
 def moves(written: Written, model: str) -> Iterator[Move]:
-    """The acts that moved the champion of a model line, oldest first."""
-    for digest, record in written:
-        predicate = record["predicate"]
-        about, act = predicate["about"], predicate["act"]
-        promotes = act == "decide" and about["action"] == Action.PROMOTE
-        if predicate["model"] == model and (promotes or act in ("bless", "rollback")):
-            yield Move(digest, act, about.get("version"), record)
+    """The acts that moved the champion of a model line, oldest first.
+
+    A decision to promote moves nothing if another version served by then than the one that the
+    candidate was compared with: such a version never served.
+    """
+    for digest, record, line in followed(written, model):
+        if line.moved_by == digest:
+            predicate = record["predicate"]
+            yield Move(digest, predicate["act"], predicate["about"].get("version"), record)
 
 
 def promoting(written: Written, model: str, version: str) -> Move | None:

@@ -70,6 +70,15 @@ def decided(home: Home, version: int, action: str, *, trained: bool = True, **mo
     return Ledger(home.ledger).append(made)
 
 
+def blessed(home: Home) -> str:
+    """The base serves, as the first champion."""
+    made = statement(
+        act="bless", model="assistant", subjects={"base": digest_bytes(b"base")},
+        about={"decision_id": "bless"}, decided_at=datetime(2026, 6, 1, tzinfo=UTC),
+    )  # fmt: skip
+    return Ledger(home.ledger).append(made)
+
+
 def at(*labels: str) -> frozenset[str]:
     return frozenset(labels)
 
@@ -80,12 +89,16 @@ def seen(home: Home) -> Samples:
 
 def test_the_counters_are_what_the_statements_say(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
+    blessed(home)
     decided(home, 2, "promote")
     decided(home, 3, "reject", trained=False)
     held = decided(home, 4, "hold")
     found = seen(home)
-    assert found["tidegate_ledger_entries"] == {at(): 3}
-    assert found["tidegate_acts_total"] == {at("assistant", "decide"): 3}
+    assert found["tidegate_ledger_entries"] == {at(): 4}
+    assert found["tidegate_acts_total"] == {
+        at("assistant", "bless"): 1,
+        at("assistant", "decide"): 3,
+    }
     assert found["tidegate_decisions_total"] == {
         at("assistant", action): 1 for action in ("promote", "reject", "hold")
     }

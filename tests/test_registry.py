@@ -35,8 +35,27 @@ def registry(tmp_path: Path, empty_database: Path) -> Registry:
     home.root.mkdir()
     shutil.copy(empty_database, home.mlflow_database)
     registry = Registry.open(home)
-    registry.bless_base("m", "tiny", BASE, "Apache-2.0", statement=STATEMENT)
+    blessed = written(registry, "bless", {"decision_id": "bless"})
+    registry.bless_base("m", "tiny", BASE, "Apache-2.0", statement=blessed)
     return registry
+
+
+def written(registry: Registry, act: str, about: dict[str, str]) -> str:
+    """A statement in the ledger; its digest."""
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    record = statement(act=act, model="m", subjects={"base": BASE}, about=about, decided_at=now)
+    return Ledger(registry.home.ledger).append(record)
+
+
+def decided(registry: Registry, version: str, was: str) -> str:
+    """The statement that promotes a version that was compared with `was`."""
+    about = {
+        "decision_id": f"d-{version}",
+        "action": "promote",
+        "version": version,
+        "parent": was,
+    }
+    return written(registry, "decide", about)
 
 
 @pytest.fixture
@@ -69,7 +88,7 @@ def adapter_of(folder: Path, weights: str) -> Path:
 
 def promote(registry: Registry, version: str) -> None:
     was = registry.aliases("m")["champion"]
-    registry.promote("m", version, was=was, statement=STATEMENT)
+    registry.promote("m", version, was=was, statement=decided(registry, version, was))
 
 
 def test_the_base_is_blessed_once(registry: Registry) -> None:
@@ -153,7 +172,8 @@ def test_files_that_changed_after_training_are_refused(
 def test_promotion_keeps_what_served_before(registry: Registry, propose: Propose) -> None:
     version = propose("u1")
     registry.point_candidate("m", version)
-    moved = registry.promote("m", version, was="1", statement=STATEMENT)
+    said = decided(registry, version, "1")
+    moved = registry.promote("m", version, was="1", statement=said)
     assert (moved.before, moved.after) == ("1", "2")
     assert registry.aliases("m") == {
         "champion": "2",
@@ -161,9 +181,9 @@ def test_promotion_keeps_what_served_before(registry: Registry, propose: Propose
         "anchor": "1",
         "candidate": "2",
     }
-    again = registry.promote("m", version, was="1", statement=STATEMENT)
+    again = registry.promote("m", version, was="1", statement=said)
     assert again == moved and registry.aliases("m")["previous"] == "1"
-    assert registry.load("m", version).tags["gov.statement"] == STATEMENT
+    assert registry.load("m", version).tags["gov.statement"] == said
 
 
 @pytest.mark.parametrize("verdict", ["reject", "hold", "blessed?"])
@@ -172,14 +192,15 @@ def test_only_the_verdict_promote_promotes(
 ) -> None:
     version = propose("u1", verdict)
     with pytest.raises(RegistryError, match="not 'promote'"):
-        registry.promote("m", version, was="1", statement=STATEMENT)
+        registry.promote("m", version, was="1", statement=decided(registry, version, "1"))
     assert registry.aliases("m")["champion"] == "1"
 
 
 def test_no_promotion_without_a_statement(registry: Registry, propose: Propose) -> None:
-    version = propose("u1")
-    with pytest.raises(RegistryError, match="ledger"):
-        registry.promote("m", version, was="1", statement="")
+    version, other = propose("u1"), propose("u2")
+    for said in ("", STATEMENT, decided(registry, other, "1")):
+        with pytest.raises(RegistryError, match="ledger"):
+            registry.promote("m", version, was="1", statement=said)
     assert registry.aliases("m")["champion"] == "1"
 
 
@@ -189,7 +210,7 @@ def test_a_candidate_compared_with_a_former_champion_is_not_promoted(
     slow, fast = propose("slow"), propose("fast")
     promote(registry, fast)
     with pytest.raises(RegistryError, match="meanwhile"):
-        registry.promote("m", slow, was="1", statement=STATEMENT)
+        registry.promote("m", slow, was="1", statement=decided(registry, slow, "1"))
     assert registry.aliases("m")["champion"] == fast
 
 
@@ -207,8 +228,9 @@ def test_an_alias_moved_during_the_promotion_is_noticed(
             if alias == moment:
                 registry._set_alias(name, "champion", intruder)
 
+    said = decided(registry, version, "1")
     with pytest.raises(RegistryError, match="meanwhile"):
-        Intruded.open(registry.home).promote("m", version, was="1", statement=STATEMENT)
+        Intruded.open(registry.home).promote("m", version, was="1", statement=said)
 
 
 def test_a_promotion_that_was_killed_is_finished(registry: Registry, propose: Propose) -> None:
@@ -219,30 +241,28 @@ def test_a_promotion_that_was_killed_is_finished(registry: Registry, propose: Pr
             super()._set_alias(name, alias, version)
 
     version = propose("u1")
+    said = decided(registry, version, "1")
     with pytest.raises(KeyboardInterrupt):
-        Killed.open(registry.home).promote("m", version, was="1", statement=STATEMENT)
-    registry.promote("m", version, was="1", statement=STATEMENT)
+        Killed.open(registry.home).promote("m", version, was="1", statement=said)
+    registry.promote("m", version, was="1", statement=said)
     assert registry.aliases("m") == {"champion": "2", "previous": "1", "anchor": "1"}
 
 
 def said(registry: Registry, was: str, to: str) -> str:
     """A statement of a rollback in the ledger."""
     about = {"decision_id": f"{was} {to}", "was": was, "version": to, "reason": "a test"}
-    now = datetime(2026, 6, 1, tzinfo=UTC)
-    record = statement(
-        act="rollback", model="m", subjects={"base": BASE}, about=about, decided_at=now
-    )
-    return Ledger(registry.home.ledger).append(record)
+    return written(registry, "rollback", about)
 
 
 def test_rolling_back_twice_goes_further_back(registry: Registry, propose: Propose) -> None:
     for update in ("u1", "u2"):
         promote(registry, propose(update))
     for was, to, previous in (("3", "2", "1"), ("2", "1", None)):
-        written = said(registry, was, to)
+        digest = said(registry, was, to)
         assert not registry.has_rolled_back("m", to)
-        registry.rollback("m", to, statement=written)
-        registry.rollback("m", to, statement=written)  # as after a crash
+        registry.annotate("m", to, {"gov.parent": was})  # tags have no say
+        registry.rollback("m", to, statement=digest)
+        registry.rollback("m", to, statement=digest)  # as after a crash
         assert registry.has_rolled_back("m", to)
         assert registry.aliases("m")["champion"] == to
         assert registry.aliases("m").get("previous") == previous
@@ -255,9 +275,9 @@ def test_only_a_statement_of_that_very_rollback_moves_the_champion(
     registry: Registry, propose: Propose
 ) -> None:
     promote(registry, propose("u1"))
-    for written in (STATEMENT, said(registry, "2", "7")):
+    for digest in (STATEMENT, said(registry, "2", "7")):
         with pytest.raises(RegistryError, match="no statement of a rollback"):
-            registry.rollback("m", "1", statement=written)
+            registry.rollback("m", "1", statement=digest)
     assert registry.aliases("m")["champion"] == "2"
 
 

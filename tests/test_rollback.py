@@ -12,8 +12,10 @@ from tests.test_quarantine import Killed, killed_at
 from tests.waiver_world import BASE, NOW, World, empty_database
 from tidegate.flows.registry import Registry, RegistryError
 from tidegate.flows.rollback import reported, rollback
+from tidegate.flows.standing import moves, promoting
 from tidegate.flows.usage import UsageError
 from tidegate.gates.audit import statement
+from tidegate.gates.types import Action
 
 __all__ = ["empty_database", "killed_at"]
 
@@ -220,3 +222,37 @@ def test_the_alias_that_somebody_moved_since_goes_back_to_the_ledgers(world: Wor
     world.registry.client.set_registered_model_alias("m", "champion", "4")
     assert roll(world) == done
     assert world.aliases["champion"] == "2" and len(rollbacks(world)) == 1
+
+
+def test_an_update_that_a_rollback_overtook_is_held(world: World) -> None:
+    """It was compared with the version that had to go; the ledger gets no promotion of it."""
+    compared_with = world.line()
+    roll(world)
+    world.line = lambda: compared_with  # type: ignore[method-assign]  as it was when it began
+    held = world.update("u-4")
+    assert held.decision.action is Action.HOLD
+    assert (
+        "version 2 serves by now, and not version 3" in held.decision.rulings[-1].verdict.reason
+    )
+    assert world.aliases["champion"] == "2"
+    with pytest.raises(RegistryError, match="never served"):
+        roll(world, to="5")
+
+
+def test_a_promotion_that_never_took_effect_is_none(world: World) -> None:
+    """As an update wrote it whose champion was rolled back in the last milliseconds."""
+    roll(world)
+    first = next(r for _, r in world.ledger.read() if r["predicate"]["act"] == "decide")
+    about = {
+        **first["predicate"]["about"],
+        "decision_id": "late",
+        "version": "5",
+        "parent": "3",
+    }
+    late = statement(
+        act="decide", model="m", subjects={"base": BASE}, about=about, decided_at=NOW
+    )
+    before = list(moves(world.ledger.read(), "m"))
+    world.ledger.append(late)
+    assert promoting(world.ledger.read(), "m", "5") is None
+    assert list(moves(world.ledger.read(), "m")) == before

@@ -5,7 +5,7 @@ registry that is one act behind. `Expected.before` is where the aliases were unt
 what may still be found there if that act was never carried out.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,6 +93,16 @@ def expected(written: Iterable[tuple[str, Statement]], model: str) -> Expected:
     needs.
     """
     line = Expected(model, {})
+    for _, _, line in followed(written, model):  # noqa: B007  the last one is all of them
+        pass
+    return line
+
+
+def followed(
+    written: Iterable[tuple[str, Statement]], model: str
+) -> Iterator[tuple[str, Statement, Expected]]:
+    """Each statement that says something about the line, and what must be after it."""
+    line = Expected(model, {})
     for digest, record in written:
         predicate = record["predicate"]
         act = _ACTS.get(predicate["act"])
@@ -108,7 +118,7 @@ def expected(written: Iterable[tuple[str, Statement]], model: str) -> Expected:
                 f"the statement {digest} of the act {predicate['act']!r} does not say what it "
                 f"must ({type(no).__name__}: {no}); was it written by another version?"
             ) from None
-    return line
+        yield digest, record, line
 
 
 def _blessed(line: Expected, digest: str, record: Statement, about: Any) -> Expected:
