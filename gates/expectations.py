@@ -216,7 +216,7 @@ _STYLE = (
     ".modal,.navbar,.card,.ge-index-page-tabs-container,.cooltip .top,[data-toggle=collapse],"
     "footer,#ge-cta-footer{display:none}"
     # The icons come from a stranger's font.
-    ".fa-check-circle::before{content:'\u2713 met'}.fa-times::before{content:'\u2717 not met'}"
+    ".fa-check-circle::before{content:'\\2713  met'}.fa-times::before{content:'\\2717  not met'}"
     ".fa-exclamation-triangle::before{content:'! not asked'}.fas::before{font-style:normal}"
     "</style></head>"
 )
