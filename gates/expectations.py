@@ -214,7 +214,11 @@ _STYLE = (
     "collapse}td,th{border:1px solid #bbb;padding:.3rem .6rem;text-align:left}"
     # What only does something with the scripts.
     ".modal,.navbar,.card,.ge-index-page-tabs-container,.cooltip .top,[data-toggle=collapse],"
-    "footer,#ge-cta-footer{display:none}</style></head>"
+    "footer,#ge-cta-footer{display:none}"
+    # The icons come from a stranger's font.
+    ".fa-check-circle::before{content:'\\2713  met'}.fa-times::before{content:'\\2717  not met'}"
+    ".fa-exclamation-triangle::before{content:'! not asked'}.fas::before{font-style:normal}"
+    "</style></head>"
 )
 
 

@@ -110,12 +110,12 @@ def servers(held: Held) -> Iterator[Servers]:
     engine += ["--port", str(prefect)]
     found = Servers(f"http://{HOST}:{mlflow}", f"http://{HOST}:{prefect}")
     logs = held.folder / "mlflow.log", held.folder / "prefect.log"
+    # In the folder where this process's updates left their runs.
+    shown = {**os.environ, "PREFECT_UI_API_URL": f"{found.prefect}/api"}
     with (
-        process(ui, logs[0], os.environ) as first,
-        # The folder where this process's updates left their runs; the address is the UI's.
-        process(engine, logs[1], {**os.environ, "PREFECT_UI_API_URL": f"{found.prefect}/api"})
-        as second,
-    ):  # fmt: skip
+        process(ui, logs[0]) as first,
+        process(engine, logs[1], env=shown) as second,
+    ):
         until_healthy(f"{found.mlflow}/health", first, logs[0])
         until_healthy(f"{found.prefect}/api/health", second, logs[1])
         yield found

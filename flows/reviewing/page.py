@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from tidegate.flows.reviewing.blind import PAGE
-from tidegate.flows.reviewing.report import UpdateReport
+from tidegate.flows.reviewing.report import UpdateReport, worst_first
 from tidegate.flows.reviewing.wording import (
     HEADLINE,
     OUTCOME,
@@ -64,8 +64,10 @@ def escaped(text: str, limit: int = 200) -> str:
 def rulings_page(decision: Decision, about: str) -> str:
     """Decision and rulings alone, as Markdown for the engine's own pages."""
     head = [f"# {HEADLINE[decision.action].upper()}: {escaped(about)}", ""]
-    # Prefect's first UI shows an entity as it is written, and has spaces of its own.
-    return "\n".join([*head, *rulings_table(decision.rulings, gap="")])
+    head += [f"**{escaped(because(decision), 300)}**", ""]
+    # Prefect's first UI shows an entity as it is written, and has spaces of its own. It breaks
+    # no line in a table, so what stands in the way is above it.
+    return "\n".join([*head, *rulings_table(worst_first(decision.rulings), gap="")])
 
 
 def rulings_table(
