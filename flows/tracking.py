@@ -9,6 +9,7 @@ Every failure of MLflow leaves here as a RegistryError that says what was asked,
 and what to do, within seconds.
 """
 
+import errno
 import json
 import os
 import socket
@@ -42,6 +43,11 @@ class RegistryError(Exception):
     """MLflow cannot do what was asked, or holds something else than it should."""
 
 
+# Of write(2), and SQLite's words for the same.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_SAYS = ("disk I/O error", "database or disk is full")
+
+
 @contextmanager
 def asking(what: str) -> Iterator[None]:
     """Turn every failure of MLflow, its database or its server into a RegistryError."""
@@ -57,9 +63,21 @@ def asking(what: str) -> Iterator[None]:
         first = (str(no).splitlines() or [type(no).__name__])[0][:500]
         if said := _turned_away(no):
             raise RegistryError(f"MLflow could not {what}: {said}") from no
+        if said := _no_room(no):
+            raise RegistryError(f"MLflow could not {what}: {said}") from no
         raise RegistryError(f"MLflow could not {what}: {first}") from no
     except OSError as no:
         raise RegistryError(f"could not {what}: {no}; look at MLflow's artifact store") from no
+
+
+def _no_room(no: BaseException | None) -> str | None:
+    """What would do, where a full disk is behind it; SQLite and MLflow hide that deep inside."""
+    while no is not None:
+        full = isinstance(no, OSError) and no.errno in FULL
+        if full or any(said in str(no) for said in FULL_SAYS):
+            return "a file could not be written; is there space left on the disk?"
+        no = no.__cause__ or no.__context__
+    return None
 
 
 def _turned_away(no: Exception) -> str | None:
@@ -204,8 +222,11 @@ class Runs:
             run_id = self._run(name, stage, {PARENT_TAG: parent, STAGE_TAG: stage})
         try:
             yield run_id
-        except BaseException:
-            self.finish(run_id, "FAILED")
+        except BaseException as first:
+            try:
+                self.finish(run_id, "FAILED")
+            except RegistryError as second:  # as on a full disk: the first error says why
+                first.add_note(str(second))
             raise
         self.finish(run_id)
 

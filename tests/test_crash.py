@@ -2,8 +2,11 @@
 
 import base64
 import json
+import os
 import random
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from infra.crash.points import Point, read_points
 from infra.crash.state import differences, finished_files, serves_undecided
 from infra.crash.trial import chosen
 
+ROOT = Path(__file__).parents[1]
 STATE = {"aliases": {"champion": "2"}, "ledger": [{"act": "bless"}, {"act": "decide"}]}
 
 
@@ -76,3 +80,26 @@ def test_points_are_of_every_stage_and_in_their_order() -> None:
         assert taken == sorted(taken, key=points.index)
     alone = [Point("a", "before fsync", "f.py:x", 1)]
     assert chosen(alone, 9, random.Random(0)) == alone
+
+
+def harness(*words: str) -> subprocess.CompletedProcess[str]:
+    # Not the surroundings of the other tests: it has a Prefect server and a floor of its own.
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "TIDEGATE_"))}
+    command = [sys.executable, "-m", "infra.crash", *words]
+    return subprocess.run(
+        command, cwd=ROOT, env=clean, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_an_update_killed_seven_times_ends_as_one_that_nobody_killed() -> None:
+    done = harness("--short", "--part", "kills")
+    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    assert "ok   7 killed" in done.stdout, "a point was not reached"
+
+
+@pytest.mark.slow
+def test_a_full_disk_no_memory_and_a_closed_store_are_said_and_got_over() -> None:
+    done = harness("--short", "--part", "faults")
+    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    assert done.stdout.count("  ok  ") == 4, done.stdout

@@ -1,5 +1,6 @@
 """Runs, data sets and failures of MLflow: a real SQLite file, and ports where nobody listens."""
 
+import errno
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -8,11 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from pyarrow import parquet
 
 from tidegate.flows.home import Home
 from tidegate.flows.registry import Registry, RegistryError
-from tidegate.flows.tracking import Dataset, Runs, shown
+from tidegate.flows.tracking import Dataset, Runs, asking, shown
 from tidegate.gates.digest import digest_file
 
 SECRET = "my card number is 4111-1111"
@@ -159,3 +161,29 @@ def test_a_database_of_something_else(tmp_path: Path) -> None:
 )
 def test_no_password_in_a_message(uri: str, safe: str) -> None:
     assert shown(uri) == safe
+
+
+def test_an_error_of_a_stage_is_not_hidden_by_one_of_ending_its_run(runs: Runs) -> None:
+    parent = runs.start_update("m", "u-9")
+    with pytest.raises(ZeroDivisionError) as failed, runs.stage("m", parent, "train") as train:
+        runs.client.delete_run(train)
+        raise ZeroDivisionError
+    assert "could not end run" in failed.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("behind", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (ValueError("(sqlite3.OperationalError) disk I/O error"), True),
+        (ValueError("the path is wrong"), False),
+    ],
+)
+def test_a_full_disk_is_named_where_mlflow_hides_it(behind: Exception, said: bool) -> None:
+    with pytest.raises(RegistryError) as no, asking("fetch a file"):
+        try:
+            raise behind
+        except (OSError, ValueError):
+            raise MlflowException("ensure that the path is correct") from None
+    assert ("space left on the disk" in str(no.value)) == said

@@ -36,7 +36,11 @@ def main() -> int:
     )
     parser.add_argument("--only", action="append", help="these scenarios, by name")
     parser.add_argument("--part", action="append", choices=PARTS, help="else all")
-    parser.add_argument("--short", action="store_true", help="one home, killed seven times")
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        help="one home, killed seven times; the faults of one stage",
+    )
     parser.add_argument("--keep", action="store_true", help="leave the homes where they are")
     given = parser.parse_args()
     folder = warm.scratch()
@@ -92,7 +96,8 @@ def _trials(
             yield from trial.trials(here, scenario, whole, folder, home, given.seed)
     if scenario.name == FIRST:
         if "faults" in parts:
-            yield from faults.faults(here, scenario, whole, folder, home)
+            stages = ("train",) if given.short else ()
+            yield from faults.faults(here, scenario, whole, folder, home, stages)
             yield faults.second(here, scenario, whole, folder, home)
         if "server" in parts:
             yield from away.away(here, scenario, folder, home)

@@ -10,7 +10,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,10 +83,17 @@ FAULTS = (
 
 
 def faults(
-    warm: Warm, scenario: Scenario, whole: Undisturbed, folder: Path, home: Path
-) -> list[Trial]:
-    """Each fault on a home of its own, and the command again when it is over."""
-    return [_faulty(warm, scenario, whole, folder, home, fault) for fault in FAULTS]
+    warm: Warm,
+    scenario: Scenario,
+    whole: Undisturbed,
+    folder: Path,
+    home: Path,
+    stages: Sequence[str] = (),
+) -> Iterator[Trial]:
+    """Each fault, or those of some stages, on a home of its own; the command again after it."""
+    for fault in FAULTS:
+        if not stages or fault.stage in stages:
+            yield _faulty(warm, scenario, whole, folder, home, fault)
 
 
 def second(
