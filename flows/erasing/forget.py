@@ -1,6 +1,6 @@
 """Forget: erase records, or all of an author, from the home and from what it serves.
 
-    act `forget` → tombstones → out of service → delete → rebuild → verify → act `erase`
+    act `forget` → tombstones → stop and out of service → delete → rebuild → verify → act `erase`
 
 Rows are deleted before anything is trained again: a rebuild that never sees them needs no
 trust, and one that fails keeps nobody's text. Killed anywhere, the same command goes on.
@@ -8,7 +8,6 @@ The flow is given marks, never an id or a name: what it is started with is kept 
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,12 @@ from tidegate.flows.erasing.describe import describe
 from tidegate.flows.erasing.plan import Plan, make_plan
 from tidegate.flows.erasing.rebuild import finished, rebuild
 from tidegate.flows.erasing.state import State, Verified, request_of, save
+from tidegate.flows.erasing.stopped import stopped
 from tidegate.flows.erasing.telling import ask_before, judge
 from tidegate.flows.erasing.verify import verify
 from tidegate.flows.home import Home
 from tidegate.flows.intake.pseudonym import pseudonym, pseudonym_key
 from tidegate.flows.ledger import Ledger
-from tidegate.flows.locks import one_at_a_time
 from tidegate.flows.progress import report as progress
 from tidegate.flows.progress import stage
 from tidegate.flows.registry import Registry
@@ -170,11 +169,7 @@ def _erased(
     compare: bool,
 ) -> State:
     stage("take affected versions out of service")
-    erase.out_of_service(home, registry, now, uri)
-    with ExitStack() as held:
-        for model in sorted({model for model, _ in read_steps(home)}):
-            held.enter_context(one_at_a_time(home, model))  # no update may be half-way
-        now = save(home, now.model_copy(update={"plan": _caught_up(home, now.plan, wide)}))
+    with stopped(home, registry, now, wide, uri) as now:
         stage("gather what to look for")
         texts.collect(home, now.request, wide)
         if compare:
@@ -185,22 +180,6 @@ def _erased(
             stage(f"delete: {name}")
             delete()
     return save(home, now.model_copy(update={"deleted": True}))
-
-
-def _caught_up(home: Home, plan: Plan, wide: Wanted) -> Plan:
-    """With the versions of updates that were still running when the plan was made."""
-    steps = read_steps(home)
-    fresh = make_plan(steps, reach_of(home, wide, {}), {})
-    known = {(v.model, v.version) for v in plan.versions}
-    later = [v for v in fresh.versions if (v.model, v.version) not in known]
-    return plan.model_copy(
-        update={
-            "versions": (*plan.versions, *later),
-            "weights": fresh.weights,
-            "batches": tuple(sorted({*plan.batches, *fresh.batches})),
-            "updates": fresh.updates,
-        }
-    )
 
 
 def _act_forget(now: State, wanted: Wanted, reason: str, who: str) -> dict[str, Any]:

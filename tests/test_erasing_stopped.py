@@ -1,0 +1,103 @@
+"""What an erasure does about updates and rollbacks that happen while it is under way."""
+
+import pytest
+
+from tests.waiver_world import World, empty_database, world  # noqa: F401
+from tidegate.flows.erasing import weights
+from tidegate.flows.erasing.forget import wanted_of
+from tidegate.flows.erasing.plan import make_plan
+from tidegate.flows.erasing.state import State, load, request_of, save
+from tidegate.flows.erasing.stopped import stopped
+from tidegate.flows.locks import one_at_a_time
+from tidegate.flows.rollback import rollback
+from tidegate.flows.tracing.record import aliases_of, reach_of
+from tidegate.flows.tracing.steps import read_steps
+from tidegate.flows.tracing.wanted import Wanted
+from tidegate.flows.usage import UsageError
+
+
+def asked(world: World) -> tuple[Wanted, State]:
+    """An erasure whose plan is saved, and that was stopped or killed just behind that."""
+    wanted = wanted_of(world.home, ["a"], [])
+    aliases = aliases_of(world.home, None)
+    plan = make_plan(read_steps(world.home), reach_of(world.home, wanted, aliases), aliases)
+    return wanted, save(world.home, State(request=request_of(wanted), plan=plan))
+
+
+def lines(state: State) -> list[tuple[str, str, list[str]]]:
+    return [
+        (line.champion, line.ancestor, [again.version for again in line.rebuild])
+        for line in state.plan.lines
+    ]
+
+
+def delete(world: World, state: State) -> None:
+    for one in state.plan.weights:
+        weights.remove(world.registry, one, "sha256:" + "0" * 64)
+
+
+@pytest.mark.parametrize("before", [(), ("u-1",)])
+def test_an_update_promoted_behind_the_plan_makes_way_too(
+    world: World, before: tuple[str, ...]
+) -> None:
+    for name in before:
+        world.update(name)
+    wanted, state = asked(world)
+    late = world.update("u-late").version
+    made = [str(n) for n in range(2, int(late) + 1)]
+    with stopped(world.home, world.registry, state, wanted, None) as now:
+        assert lines(now) == [(late, "1", made)]
+        assert [one.version for one in now.plan.weights] == made
+        delete(world, now)
+    assert load(world.home, state.request) == now
+    serving = world.registry.champion("m")
+    assert serving is not None and serving.version == "1"
+
+
+def test_what_it_took_out_of_service_itself_is_still_to_be_rebuilt(world: World) -> None:
+    world.update("u-1")
+    wanted, state = asked(world)
+    with stopped(world.home, world.registry, state, wanted, None):
+        pass  # and killed in here
+    killed = load(world.home, state.request)
+    assert killed is not None and world.aliases["champion"] == "1"
+    with stopped(world.home, world.registry, killed, wanted, None) as now:
+        assert lines(now) == [("2", "1", ["2"])]
+        delete(world, now)
+
+
+def test_what_a_person_took_out_of_service_is_not_rebuilt(world: World) -> None:
+    world.update("u-1")
+    wanted, state = asked(world)
+    rollback("m", world.home, to=None, reason="it was bad", tracking_uri=None)
+    with stopped(world.home, world.registry, state, wanted, None) as now:
+        assert lines(now) == []
+        assert [one.version for one in now.plan.weights] == ["2"]
+
+
+def test_nobody_moves_a_line_while_weights_go(world: World) -> None:
+    world.update("u-1")
+    world.update("u-2")
+    wanted, state = asked(world)
+    with stopped(world.home, world.registry, state, wanted, None):
+        with pytest.raises(UsageError, match="running"):
+            rollback("m", world.home, to="2", reason="back", tracking_uri=None)
+        with (
+            pytest.raises(UsageError, match="running"),
+            one_at_a_time(world.home, "m"),
+        ):
+            raise AssertionError("held twice")
+    assert world.aliases["champion"] == "1"
+
+
+@pytest.mark.parametrize("name", ["m", "m.rollback", "unborn"])
+def test_it_waits_for_whoever_moves_a_line(world: World, name: str) -> None:
+    """Also for the first update of a line that nobody has heard of yet."""
+    world.update("u-1")
+    wanted, state = asked(world)
+    with (
+        one_at_a_time(world.home, name),
+        pytest.raises(UsageError, match="running"),
+        stopped(world.home, world.registry, state, wanted, None),
+    ):
+        raise AssertionError("begun all the same")
