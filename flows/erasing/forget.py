@@ -169,17 +169,17 @@ def _erased(
     compare: bool,
 ) -> State:
     stage("take affected versions out of service")
-    with stopped(home, registry, now, wide, uri) as now:
+    with stopped(home, registry, now, wide, uri) as held:
         stage("gather what to look for")
-        texts.collect(home, now.request, wide)
+        texts.collect(home, held.request, wide)
         if compare:
             stage("ask the version that knows the rows")
-            ask_before(home, registry, now, wide, progress)
-        now = erase.smaller_batches(home, now, wide, needed=again)
-        for name, delete in erase.deletions(home, registry, now, wide, written):
+            ask_before(home, registry, held, wide, progress)
+        held = erase.smaller_batches(home, held, wide, needed=again)
+        for name, delete in erase.deletions(home, registry, held, wide, written):
             stage(f"delete: {name}")
             delete()
-    return save(home, now.model_copy(update={"deleted": True}))
+        return save(home, held.model_copy(update={"deleted": True}))
 
 
 def _act_forget(now: State, wanted: Wanted, reason: str, who: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def show_forgotten(console: Console, done: Forgotten) -> None:
         what = f"version {one.version}" if one.version else "nothing"
         why = f" ({escape(one.reason)})" if one.action is not Action.PROMOTE else ""
         console.print(
-            f"  {escape(one.model)} version {one.of} → {what}: {one.action}{why}",
+            f"  {escape(one.model)} version {one.of} → {what}: {one.action or 'left out'}{why}",
             highlight=False,
         )
     if not done.rebuilt:

@@ -25,8 +25,13 @@ class Rebuilt(Noun):
     batch: Digest | None  # None: no row is left
     version: str | None = None
     update_id: str | None = None
-    action: Action
+    action: Action | None  # None: there was nothing to decide
     reason: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether the next update may be repeated."""
+        return self.action is Action.PROMOTE or self.batch is None
 
 
 class Searched(Noun):

@@ -1,12 +1,13 @@
-"""What an erasure does about updates and rollbacks that happen while it is under way."""
+"""Model lines in an erasure: what moves them meanwhile, and how they are rebuilt."""
 
 import pytest
 
-from tests.waiver_world import World, empty_database, world  # noqa: F401
+from tests.waiver_world import World, empty_database, world
 from tidegate.flows.erasing import weights
 from tidegate.flows.erasing.forget import wanted_of
-from tidegate.flows.erasing.plan import make_plan
-from tidegate.flows.erasing.state import State, load, request_of, save
+from tidegate.flows.erasing.plan import Again, LinePlan, make_plan
+from tidegate.flows.erasing.rebuild import finished, rebuild
+from tidegate.flows.erasing.state import Rebuilt, State, load, request_of, save
 from tidegate.flows.erasing.stopped import stopped
 from tidegate.flows.locks import one_at_a_time
 from tidegate.flows.rollback import rollback
@@ -14,6 +15,11 @@ from tidegate.flows.tracing.record import aliases_of, reach_of
 from tidegate.flows.tracing.steps import read_steps
 from tidegate.flows.tracing.wanted import Wanted
 from tidegate.flows.usage import UsageError
+from tidegate.gates.digest import digest_bytes
+from tidegate.gates.types import Action
+
+__all__ = ["empty_database", "world"]
+EMPTIED, SMALLER = digest_bytes(b"of the erased author alone"), digest_bytes(b"u-late")
 
 
 def asked(world: World) -> tuple[Wanted, State]:
@@ -101,3 +107,26 @@ def test_it_waits_for_whoever_moves_a_line(world: World, name: str) -> None:
         stopped(world.home, world.registry, state, wanted, None),
     ):
         raise AssertionError("begun all the same")
+
+
+def test_an_update_of_the_erased_author_alone_is_left_out_of_the_rebuild(world: World) -> None:
+    _, state = asked(world)
+    world.update("u-late")  # it stands for the second update, repeated
+    again = [
+        Again(version="8", update_id="u-8", batch=EMPTIED),
+        Again(version="9", update_id="u-9", batch=SMALLER),
+    ]
+    line = LinePlan(model="m", champion="9", ancestor="1", rebuild=tuple(again))
+    plan = state.plan.model_copy(update={"lines": (line,)})
+    state = state.model_copy(update={"plan": plan, "batches": {EMPTIED: None}})
+    state = rebuild(world.home, state, "rita", None)
+    assert [(r.of, r.version, r.action) for r in state.rebuilt] == [
+        ("8", None, None),
+        ("9", "2", Action.PROMOTE),
+    ]
+    assert finished(state)
+
+
+def test_an_update_that_was_refused_still_ends_the_rebuild() -> None:
+    held = Rebuilt(model="m", of="8", batch=SMALLER, version="2", action=Action.HOLD)
+    assert not held.done
