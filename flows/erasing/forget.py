@@ -78,8 +78,9 @@ def plan_of(home: Home, wanted: Wanted, model: str | None, uri: str | None) -> P
     reach = reach_of(home, wanted, aliases)
     if not reach.found:
         raise UsageError(
-            "no stored batch and no update ever held such a record; see that ids and names are "
-            "written as in the drop, and that --home is the home that took them in"
+            "no stored batch and no update ever held such a record, and no list of what was left "
+            "out names one; see that ids and names are written as in the drop, and that --home is "
+            "the home that took them in"
         )
     plan = make_plan(read_steps(home), reach, aliases)
     others = set(plan.models) - {model}

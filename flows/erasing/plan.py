@@ -52,6 +52,7 @@ class Plan(Noun):
     versions: tuple[Affected, ...]
     weights: tuple[Weights, ...]
     lines: tuple[LinePlan, ...]
+    listed: int = 0  # lines that name the rows in lists of what ingest left out
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -83,6 +84,7 @@ def make_plan(steps: Steps, reach: Reach, aliases: Mapping[str, Mapping[str, str
             if "champion" in now
             and (line := _line(steps, model, now["champion"], affected)) is not None
         ),
+        listed=reach.listed,
     )
 
 
@@ -109,6 +111,8 @@ def _line(
 def show_plan(console: Console, plan: Plan) -> None:
     fates = ", ".join(f"{n:,} {fate}" for fate, n in sorted(plan.rows.items())) or "no update"
     console.print(f"reaches {len(plan.batches)} batches; rows in updates: {fates}")
+    if plan.listed:
+        console.print(f"left out by ingest {plan.listed:,} times: those lines go")
     for version in plan.versions:
         serving = f", {', '.join(version.aliases)} now" if version.aliases else ""
         console.print(

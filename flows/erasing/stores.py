@@ -36,6 +36,7 @@ from tidegate.flows.intake.home_key import sync_folder
 from tidegate.flows.intake.scratch import scratch_folder
 from tidegate.flows.made_suites import FOLDER
 from tidegate.flows.tracing.marks import Marker
+from tidegate.flows.tracing.record import lists_of_left_out
 from tidegate.flows.tracing.wanted import Wanted, named_rows
 from tidegate.gates.made import PAST
 from tidegate.gates.types import Batch
@@ -158,7 +159,7 @@ def forget_in_updates(home: Home, wanted: Wanted) -> None:
             _filter(home, path, wanted)
         for path in sorted(work.glob("check/*.jsonl")):
             _filter_lines(home, path, wanted)
-    for path in sorted(home.updates.glob("arrived/*/dropped.jsonl")):
+    for path in lists_of_left_out(home):
         _filter_lines(home, path, wanted)
     for path in sorted(home.replay.glob("*.parquet")):
         _filter(home, path, wanted)
@@ -231,9 +232,7 @@ def _filter_lines(home: Home, path: Path, wanted: Wanted) -> None:
 def _write(rows: pa.Table, target: Path) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink, compression="zstd")
-    mode = target.stat().st_mode & 0o777
     durable.replace(target, sink.getvalue().to_pybytes())
-    target.chmod(mode)
 
 
 def _unlink(path: Path) -> None:

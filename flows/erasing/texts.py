@@ -19,6 +19,7 @@ from tidegate.flows.checking import quarantine
 from tidegate.flows.erasing import state, stores
 from tidegate.flows.home import Home
 from tidegate.flows.intake.home_key import write_private
+from tidegate.flows.tracing.record import left_out
 from tidegate.flows.tracing.wanted import Wanted, named_rows
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Noun
@@ -62,6 +63,7 @@ def collect(home: Home, request: str, wanted: Wanted) -> Texts:
         for row in _rows(home, wanted, named=True):
             pieces.update(_pieces(row))
             pieces.update(name for name in (row["id"], row["user"]) if _is_rare(name))
+        pieces.update(name for name in left_out(home, wanted) if _is_rare(name))
         long = {piece for piece in pieces if len(piece) >= SHORTEST or _is_rare(piece)}
         alone = set(long)
         for row in _rows(home, wanted, named=False):
