@@ -4,9 +4,10 @@ import pytest
 
 from tests.waiver_world import World, empty_database, world
 from tidegate.flows.erasing import weights
-from tidegate.flows.erasing.forget import wanted_of
+from tidegate.flows.erasing.forget import _act_forget, plan_of, wanted_of
 from tidegate.flows.erasing.plan import Again, LinePlan, make_plan
 from tidegate.flows.erasing.rebuild import finished, rebuild
+from tidegate.flows.erasing.rounds import begun
 from tidegate.flows.erasing.state import Rebuilt, State, load, request_of, save
 from tidegate.flows.erasing.stopped import stopped
 from tidegate.flows.locks import one_at_a_time
@@ -125,6 +126,62 @@ def test_an_update_of_the_erased_author_alone_is_left_out_of_the_rebuild(world: 
         ("9", "2", Action.PROMOTE),
     ]
     assert finished(state)
+
+
+def erased(world: World) -> tuple[Wanted, State]:
+    """Version 2 learned the row and was erased."""
+    world.update("u-1")
+    wanted, state = asked(world)
+    with stopped(world.home, world.registry, state, wanted, None) as now:
+        delete(world, now)
+        _forget_rows(world)
+        done = Rebuilt(model="m", of="2", batch=None, action=None)
+        return wanted, save(
+            world.home, now.model_copy(update={"deleted": True, "rebuilt": (done,)})
+        )
+
+
+def _forget_rows(world: World) -> None:
+    for path in world.home.updates.glob("u-*/check/kept.parquet"):
+        path.unlink()
+    for path in world.home.replay.glob("*.parquet"):
+        path.unlink()
+
+
+def test_what_did_not_come_back_is_not_erased_again(world: World) -> None:
+    wanted, state = erased(world)
+    assert begun(world.home, None, state, wanted) == state
+    assert plan_of(world.home, wanted, None, None) == state.plan
+
+
+def test_what_came_back_is_erased_in_a_round_of_its_own(world: World) -> None:
+    wanted, state = erased(world)
+    world.update("u-again")  # the tombstone is gone, and the row is learned again
+    plan = plan_of(world.home, wanted, None, None)
+    assert load(world.home, state.request) == state, "a plan changes nothing"
+    again = begun(world.home, None, state, wanted)
+    assert load(world.home, state.request) == again != state
+    assert (again.plan, again.round, again.deleted) == (plan, 2, False)
+    assert lines(again) == [("3", "1", ["3"])]
+    acts = [_act_forget(one, wanted, "a test", "rita") for one in (state, again)]
+    first, second = [world.ledger.append(act) for act in acts]
+    assert first != second
+    with stopped(world.home, world.registry, again, wanted, None) as now:
+        delete(world, now)
+        _forget_rows(world)
+    assert world.aliases["champion"] == "1"
+    done = save(world.home, now.model_copy(update={"deleted": True}))
+    assert begun(world.home, None, done, wanted) == done
+
+
+def test_what_was_still_to_be_rebuilt_is_so_in_the_next_round(world: World) -> None:
+    wanted, state = erased(world)
+    state = state.model_copy(update={"rebuilt": ()})
+    world.update("u-again")
+    again = begun(world.home, None, state, wanted)
+    assert lines(again) == [("3", "1", ["2", "3"])]
+    with stopped(world.home, world.registry, again, wanted, None) as now:
+        assert lines(now) == lines(again)
 
 
 def test_an_update_that_was_refused_still_ends_the_rebuild() -> None:

@@ -3,7 +3,8 @@
     act `forget` → tombstones → stop and out of service → delete → rebuild → verify → act `erase`
 
 Rows are deleted before anything is trained again: a rebuild that never sees them needs no
-trust, and one that fails keeps nobody's text. Killed anywhere, the same command goes on.
+trust, and one that fails keeps nobody's text. Killed anywhere, the same command goes on; where
+what was erased has come back, it begins another round.
 The flow is given marks, never an id or a name: what it is started with is kept by Prefect.
 """
 
@@ -19,6 +20,7 @@ from tidegate.flows.erasing import erase, state, texts, tombstones
 from tidegate.flows.erasing.describe import describe
 from tidegate.flows.erasing.plan import Plan, make_plan
 from tidegate.flows.erasing.rebuild import finished, rebuild
+from tidegate.flows.erasing.rounds import begun, next_round
 from tidegate.flows.erasing.state import State, Verified, request_of, save
 from tidegate.flows.erasing.stopped import stopped
 from tidegate.flows.erasing.telling import ask_before, judge
@@ -73,7 +75,7 @@ def plan_of(home: Home, wanted: Wanted, model: str | None, uri: str | None) -> P
     """
     known = state.load(home, request_of(wanted))
     if known is not None:
-        return known.plan
+        return next_round(home, uri, known, wanted).plan
     aliases = aliases_of(home, uri)
     reach = reach_of(home, wanted, aliases)
     if not reach.found:
@@ -117,9 +119,11 @@ def forget(
             now = save(
                 place, State(request=request, plan=plan_of(place, wanted, model, tracking_uri))
             )
+        else:
+            now = begun(place, tracking_uri, now, wanted)
         compare = _compares(place, now, compare)
         written = Ledger(place.ledger).append(_act_forget(now, wanted, reason, who))
-        wide = _buried(place, request, wanted)
+        wide = _buried(place, now, wanted)
         registry = Registry.open(place, tracking_uri)
         if not now.deleted:
             now = _erased(place, registry, now, wide, written, tracking_uri, again, compare)
@@ -150,12 +154,12 @@ def _compares(home: Home, now: State, wanted: bool) -> bool:
     return begun or (wanted and not now.deleted)
 
 
-def _buried(home: Home, request: str, wanted: Wanted) -> Wanted:
-    """The tombstones, with every record of the authors that is known. Found again."""
-    known = tombstones.read(home, request)
-    if known is None:
-        known = erase.widened(home, wanted)
-        tombstones.bury(home, request, known)
+def _buried(home: Home, now: State, wanted: Wanted) -> Wanted:
+    """The tombstones, with every record of the authors that is, or was, known."""
+    known = tombstones.read(home, now.request)
+    if known is None or not now.deleted:
+        known = erase.widened(home, wanted | (known or Wanted()))
+        tombstones.bury(home, now.request, known)
     return known
 
 
@@ -190,8 +194,9 @@ def _act_forget(now: State, wanted: Wanted, reason: str, who: str) -> dict[str, 
         model="",
         subjects={"plan": digest_json(plan.model_dump(mode="json"))},
         about={
-            "decision_id": f"forget {now.request}",
+            "decision_id": f"forget {now.name}",
             "request": now.request,
+            "round": now.round,
             "by": who,
             "reason": reason,
             "records": sorted(wanted.records),
@@ -220,6 +225,7 @@ def _act_erase(now: State, model: str) -> dict[str, Any]:
     rebuilt = [r for r in now.rebuilt if r.model == model]
     about = {
         "request": now.request,
+        "round": now.round,
         "versions": [w.version for w in now.plan.weights if w.model == model],
         "batches": dict(sorted(now.batches.items())),
         "rows": now.plan.rows,
@@ -244,7 +250,7 @@ def _act_erase(now: State, model: str) -> dict[str, Any]:
         subjects={"plan": digest_json(now.plan.model_dump(mode="json"))},
         # What was found and rebuilt names the act: a rebuild that goes on later is another.
         about={
-            "decision_id": f"erase {now.request} {model} {digest_json(named)}",
+            "decision_id": f"erase {now.name} {model} {digest_json(named)}",
             **about,
         },
         decided_at=datetime.now(UTC),

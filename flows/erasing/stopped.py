@@ -81,7 +81,7 @@ def _line(
     home: Home, request: str, before: LinePlan | None, now: LinePlan | None
 ) -> LinePlan | None:
     """Of one model line. What this erasure itself took out of service is still to be rebuilt."""
-    if before is None or not _was_ours(home, request, before):
+    if before is None or _taken_by_others(home, request, before):
         return now
     if now is None:
         return before
@@ -89,11 +89,12 @@ def _line(
     return now.model_copy(update={"rebuild": (*before.rebuild, *more)})
 
 
-def _was_ours(home: Home, request: str, line: LinePlan) -> bool:
+def _taken_by_others(home: Home, request: str, line: LinePlan) -> bool:
+    """Whether somebody rolled back from the champion for another reason than this erasure."""
     written = Ledger(home.ledger).read()
     gone = rolled_back(written, line.model, line.champion)
     said = [r["predicate"]["about"]["reason"] for digest, r in written if digest == gone]
-    return said == [_reason(request)]
+    return bool(said) and said != [_reason(request)]
 
 
 def _lines(home: Home) -> list[str]:
