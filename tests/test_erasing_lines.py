@@ -1,23 +1,28 @@
 """Model lines in an erasure: what moves them meanwhile, and how they are rebuilt."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tests.waiver_world import World, empty_database, world
-from tidegate.flows.erasing import weights
+from tests.waiver_world import BASE, World, empty_database, world
+from tidegate.flows.erasing import stores, weights
 from tidegate.flows.erasing.forget import _act_forget, plan_of, wanted_of
 from tidegate.flows.erasing.plan import Again, LinePlan, make_plan
 from tidegate.flows.erasing.rebuild import finished, rebuild
 from tidegate.flows.erasing.rounds import begun
 from tidegate.flows.erasing.state import Rebuilt, State, load, request_of, save
 from tidegate.flows.erasing.stopped import stopped
+from tidegate.flows.erasing.unfinished import unfinished
 from tidegate.flows.locks import one_at_a_time
 from tidegate.flows.rollback import rollback
+from tidegate.flows.tracing import index
 from tidegate.flows.tracing.record import aliases_of, reach_of
 from tidegate.flows.tracing.steps import read_steps
 from tidegate.flows.tracing.wanted import Wanted
 from tidegate.flows.usage import UsageError
 from tidegate.gates.digest import digest_bytes
-from tidegate.gates.types import Action
+from tidegate.gates.types import Action, Candidate
+from tidegate.training.adapter import adapter_digest
 
 __all__ = ["empty_database", "world"]
 EMPTIED, SMALLER = digest_bytes(b"of the erased author alone"), digest_bytes(b"u-late")
@@ -182,6 +187,53 @@ def test_what_was_still_to_be_rebuilt_is_so_in_the_next_round(world: World) -> N
     assert lines(again) == [("3", "1", ["2", "3"])]
     with stopped(world.home, world.registry, again, wanted, None) as now:
         assert lines(now) == lines(again)
+
+
+def lost(world: World, name: str, rows: list[str], *, registered: bool) -> str:
+    """What an update leaves that is killed between its weights and its statement; its run."""
+    parent = world.aliases["champion"]
+    run_id = world.registry.runs.start_update("m", name, {"parent": parent})
+    kept = world.home.updates / name / "check" / "kept.parquet"
+    kept.parent.mkdir(parents=True)
+    table = {"id": rows, "user": ["u_x"] * len(rows), "learn": ["target"] * len(rows)}
+    pq.write_table(pa.table(table), kept)
+    index.write(world.home, name, digest_bytes(name.encode()))
+    adapter = world.home.updates / name / "train" / "adapter"
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_model.safetensors").write_bytes(name.encode())
+    (adapter / "adapter_config.json").write_text("{}")
+    if registered:
+        candidate = Candidate(base=BASE, adapter=adapter_digest(adapter), parent=parent)
+        world.registry.register("m", run_id, candidate, adapter, update_id=name, tags={})
+    else:
+        for file in adapter.iterdir():
+            world.registry.runs.log_file(run_id, file, weights.ADAPTER)
+    return run_id
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_weights_without_a_statement_go_too(world: World, registered: bool) -> None:
+    runs = {
+        name: lost(world, name, rows, registered=registered)
+        for name, rows in (("u-mine", ["a", "z"]), ("u-clean", ["z"]), ("u-untold", ["z"]))
+    }
+    index.place(world.home, "u-untold").unlink()
+    world.update("u-1")
+    runs["u-child"] = lost(world, "u-child", ["z"], registered=registered)
+    wanted, state = asked(world)
+    with stopped(world.home, world.registry, state, wanted, None) as now:
+        going = {one.update_id: one for one in now.plan.unfinished}
+        assert going.keys() == {"u-mine", "u-untold", "u-child"}
+        assert {bool(one.version) for one in going.values()} == {registered}
+        assert unfinished(world.home, world.registry, now.plan, wanted) == now.plan.unfinished
+        stores.forget_weights(world.home, going.values())
+        for one in going.values():
+            assert weights.left_of(world.home, world.registry, one)
+            weights.remove(world.registry, one, "sha256:" + "0" * 64)
+            assert not weights.left_of(world.home, world.registry, one)
+    assert unfinished(world.home, world.registry, now.plan, wanted) == ()
+    assert weights.still_there(world.registry, runs["u-clean"])
+    assert load(world.home, state.request) == now
 
 
 def test_an_update_that_was_refused_still_ends_the_rebuild() -> None:

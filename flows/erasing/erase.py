@@ -62,17 +62,18 @@ def deletions(
     home: Home, registry: Registry, state: State, wanted: Wanted, statement: str
 ) -> list[tuple[str, Callable[[], Any]]]:
     """What is deleted, in order, each with its name; each may be repeated."""
-    adapters = [one.adapter for one in state.plan.weights]
+    going = state.plan.going
+    adapters = [one.adapter for one in going if one.adapter]
 
     def registered() -> None:
-        for one in state.plan.weights:
+        for one in going:
             weights.remove(registry, one, statement)
 
     return [
         ("learned", lambda: stores.forget_learned(home, wanted, state.batches)),
         ("context", lambda: stores.forget_context(home, wanted, state.batches)),
         ("quarantine", lambda: stores.forget_quarantined(home, wanted)),
-        ("weights", lambda: stores.forget_weights(home, state.plan.weights)),
+        ("weights", lambda: stores.forget_weights(home, going)),
         ("registry", registered),
         ("answers", lambda: stores.forget_answers(home, adapters)),
         ("results", lambda: stores.forget_results(home)),

@@ -43,6 +43,16 @@ class Weights(Noun):
     adapter: Digest
 
 
+class Unfinished(Noun):
+    """Weights of an update that was killed before its statement, in MLflow or in its folder."""
+
+    model: str
+    update_id: str
+    run_id: str
+    version: str | None  # None: it was killed before it had one
+    adapter: Digest | None
+
+
 class Plan(Noun):
     """The blast radius and what is done about it. Digests, versions and counts only."""
 
@@ -53,6 +63,12 @@ class Plan(Noun):
     weights: tuple[Weights, ...]
     lines: tuple[LinePlan, ...]
     listed: int = 0  # lines that name the rows in lists of what ingest left out
+    unfinished: tuple[Unfinished, ...] = ()  # found once the lines are held (unfinished.py)
+
+    @property
+    def going(self) -> tuple[Weights | Unfinished, ...]:
+        """All weights that have to go."""
+        return (*self.weights, *self.unfinished)
 
     @property
     def models(self) -> tuple[str, ...]:

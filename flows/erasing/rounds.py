@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from tidegate.flows.erasing import stores
 from tidegate.flows.erasing.state import State, save
 from tidegate.flows.erasing.stopped import plan_of_now
-from tidegate.flows.erasing.verify import left_of
+from tidegate.flows.erasing.weights import left_of
 from tidegate.flows.home import Home
 from tidegate.flows.registry import Registry
 from tidegate.flows.tracing.record import left_out
@@ -33,7 +33,7 @@ def next_round(home: Home, uri: str | None, state: State, wanted: Wanted) -> Sta
     known = {(one.model, one.version) for one in state.plan.weights}
     back = (
         any((one.model, one.version) not in known for one in plan.weights)
-        or any(left_of(home, registry, one) for one in plan.weights)
+        or any(left_of(home, registry, one) for one in plan.going)
         or bool(left_out(home, wanted))
         or _holds_rows(home, wanted)
     )

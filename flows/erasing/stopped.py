@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 from tidegate.flows.erasing.plan import Again, LinePlan, Plan, make_plan
 from tidegate.flows.erasing.state import State, save
+from tidegate.flows.erasing.unfinished import unfinished
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.locks import one_at_a_time
@@ -68,9 +69,12 @@ def plan_of_now(home: Home, registry: Registry, state: State, wanted: Wanted) ->
         _line(home, state.request, before.get(model), now.get(model))
         for model in sorted({*before, *now})
     ]
+    versions = (*plan.versions, *later)
+    fresh = fresh.model_copy(update={"versions": versions})
+    lost = unfinished(home, registry, fresh, wanted)
     return fresh.model_copy(
         update={
-            "versions": (*plan.versions, *later),
+            "unfinished": (*plan.unfinished, *(u for u in lost if u not in plan.unfinished)),
             "batches": tuple(sorted({*plan.batches, *fresh.batches})),
             "lines": tuple(line for line in lines if line is not None),
         }

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from tidegate.flows import durable, learned
 from tidegate.flows.checking import quarantine
 from tidegate.flows.context import store
-from tidegate.flows.erasing.plan import Weights
+from tidegate.flows.erasing.plan import Unfinished, Weights
 from tidegate.flows.home import Home
 from tidegate.flows.intake import batches
 from tidegate.flows.intake.connectors.rows import IngestError
@@ -137,12 +137,13 @@ def forget_context(home: Home, wanted: Wanted, replaced: Mapping[str, str | None
             sync_folder(path.parent)
 
 
-def forget_weights(home: Home, weights: Iterable[Weights]) -> None:
+def forget_weights(home: Home, weights: Iterable[Weights | Unfinished]) -> None:
     """The local copies of affected adapters; the registry's own are the registry's."""
     for one in weights:
         for name in WEIGHTS:
             _remove(home.updates / one.update_id / name)
-        _remove(home.cache / "adapters" / one.adapter.removeprefix("sha256:"))
+        if one.adapter is not None:
+            _remove(home.cache / "adapters" / one.adapter.removeprefix("sha256:"))
     _remove(home.cache / "anchors")  # written by parents that may be affected
 
 

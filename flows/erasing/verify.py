@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 
 from tidegate.flows.checking import quarantine
 from tidegate.flows.erasing import texts
-from tidegate.flows.erasing.plan import Weights
 from tidegate.flows.erasing.state import Searched, State, Verified
-from tidegate.flows.erasing.weights import still_there
+from tidegate.flows.erasing.unfinished import unfinished
+from tidegate.flows.erasing.weights import SUFFIX, left_of, run_of
 from tidegate.flows.home import Home
 from tidegate.flows.intake.scratch import scratch_folder
 from tidegate.flows.registry import Registry
@@ -32,8 +32,6 @@ from tidegate.flows.tracing.steps import ancestry, read_steps
 from tidegate.flows.tracing.wanted import Wanted, named_rows
 from tidegate.flows.tracking import asking
 from tidegate.gates.types import Progress, Report
-
-WEIGHTS = ".safetensors"
 
 
 def verify(
@@ -49,19 +47,14 @@ def verify(
         searched = search(home, registry, state, wanted, progress)
     else:
         searched = seen.searched
-    gone = not any(left_of(home, registry, one) for one in state.plan.weights)
+    plan = state.plan
+    known = any(left_of(home, registry, one) for one in plan.going)
+    gone = not known and not unfinished(home, registry, plan, wanted)
     return Verified(
         lineage_clean=lineage_is_clean(home, registry, wanted, state),
         weights_gone=gone,
         searched=searched,
     )
-
-
-def left_of(home: Home, registry: Registry, one: Weights) -> bool:
-    """Whether a copy of an affected adapter is still there."""
-    local = any((home.updates / one.update_id).rglob(f"*{WEIGHTS}"))
-    cached = home.cache / "adapters" / one.adapter.removeprefix("sha256:")
-    return local or cached.exists() or still_there(registry, one)
 
 
 def lineage_is_clean(home: Home, registry: Registry, wanted: Wanted, state: State) -> bool:
@@ -91,8 +84,8 @@ def search(
     mine = texts.place(home, state.request)
     with scratch_folder(home) as work:
         places: Mapping[str, Path] = {"": home.root, "mlflow:": work}
-        for one in state.plan.weights:
-            run_id = registry.find(one.model, one.version).run_id
+        for one in state.plan.going:
+            run_id = run_of(registry, one)
             with asking(f"fetch the artifacts of run {run_id}"):
                 run = registry.client.get_run(run_id)
                 if str(home.mlflow_artifacts) not in (run.info.artifact_uri or ""):
@@ -105,7 +98,7 @@ def search(
                     continue
                 files += 1
                 progress(Progress("search", files, None, "files"))
-                if path.suffix != WEIGHTS and holds_any(path, forms):
+                if path.suffix != SUFFIX and holds_any(path, forms):
                     found.add(prefix + str(path.relative_to(root)))
     for digest in quarantine.batches(home):
         for table in quarantine.read(home, digest, columns=["id", "user"]):
