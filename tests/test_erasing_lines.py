@@ -1,5 +1,7 @@
 """Model lines in an erasure: what moves them meanwhile, and how they are rebuilt."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +14,11 @@ from tidegate.flows.erasing.rebuild import finished, rebuild
 from tidegate.flows.erasing.rounds import begun
 from tidegate.flows.erasing.state import Rebuilt, State, load, request_of, save
 from tidegate.flows.erasing.stopped import stopped
+from tidegate.flows.erasing.texts import Texts, place
 from tidegate.flows.erasing.unfinished import unfinished
+from tidegate.flows.erasing.verify import search
+from tidegate.flows.home import Home
+from tidegate.flows.intake.home_key import write_private
 from tidegate.flows.locks import one_at_a_time
 from tidegate.flows.rollback import rollback
 from tidegate.flows.tracing import index
@@ -21,7 +27,7 @@ from tidegate.flows.tracing.steps import read_steps
 from tidegate.flows.tracing.wanted import Wanted
 from tidegate.flows.usage import UsageError
 from tidegate.gates.digest import digest_bytes
-from tidegate.gates.types import Action, Candidate
+from tidegate.gates.types import Action, Candidate, ignore_progress
 from tidegate.training.adapter import adapter_digest
 
 __all__ = ["empty_database", "world"]
@@ -234,6 +240,46 @@ def test_weights_without_a_statement_go_too(world: World, registered: bool) -> N
     assert unfinished(world.home, world.registry, now.plan, wanted) == ()
     assert weights.still_there(world.registry, runs["u-clean"])
     assert load(world.home, state.request) == now
+
+
+def test_in_a_prefect_home_of_others_only_our_results_go_and_all_is_searched(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, state = erased(world)
+    shared = tmp_path / "prefect"
+    monkeypatch.setenv("PREFECT_HOME", str(shared))
+    (shared / "storage" / "deep").mkdir(parents=True)
+    kept = {
+        shared / "storage" / "1": '{"__class__": "others.Result", "data": "tidegate.flows"}',
+        shared / "storage" / "2": '{"was": "3", "now": "2"}',
+        shared / "prefect.db": "a log line that says: the Zanzibarquokka key",
+    }
+    ours = {
+        shared / "storage" / "3": '{"__class__": "tidegate.flows.one_update.UpdateResult"}',
+        shared / "storage" / "deep" / "4": '{"__exc_type__": "tidegate.gates.audit.Broken"}',
+    }
+    for path, text in {**kept, **ours}.items():
+        path.write_text(text)
+    stores.forget_results(world.home)
+    assert {path for path in shared.rglob("*") if path.is_file()} == kept.keys()
+    looked_for = Texts(pieces=("the Zanzibarquokka key",), shared=0)
+    write_private(place(world.home, state.request), looked_for.model_dump_json().encode())
+    seen = search(world.home, world.registry, state, wanted, ignore_progress)
+    assert seen.found == ("prefect:prefect.db",)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_all_results_in_a_prefect_home_of_our_own_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bool
+) -> None:
+    home = Home(tmp_path / "home")
+    monkeypatch.delenv("PREFECT_HOME")
+    if given:
+        monkeypatch.setenv("PREFECT_HOME", str(home.root / "prefect"))
+    (home.root / "prefect" / "storage").mkdir(parents=True)
+    (home.root / "prefect" / "storage" / "2").write_text('{"was": "3", "now": "2"}')
+    stores.forget_results(home)
+    assert [*(home.root / "prefect").iterdir()] == []
 
 
 def test_an_update_that_was_refused_still_ends_the_rebuild() -> None:

@@ -15,6 +15,7 @@ Every step can be repeated: it looks at what is there now.
 import gzip
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,6 +42,7 @@ from tidegate.flows.tracing.wanted import Wanted, named_rows
 from tidegate.gates.made import PAST
 from tidegate.gates.types import Batch
 
+OUR_RESULT = re.compile(rb'"__(class|exc_type)__": "tidegate[.]')
 WEIGHTS = ("train", "scaled", "blame")  # folders of an update that hold adapters
 
 
@@ -198,8 +200,22 @@ def forget_answers(home: Home, adapters: Iterable[str]) -> None:
 
 
 def forget_results(home: Home) -> None:
-    """What Prefect kept of earlier runs: no run reads it again."""
-    _remove(Path(os.environ.get("PREFECT_HOME", home.root / "prefect")) / "storage")
+    """What Prefect kept of our earlier runs: no run reads it again.
+
+    Where others use the same Prefect home, theirs stay: a file is ours if it says so by the
+    names of our types.
+    """
+    storage = prefect_home(home) / "storage"
+    if storage.resolve().is_relative_to(home.root.resolve()):
+        _remove(storage)
+        return
+    for path in sorted(storage.rglob("*")):
+        if path.is_file() and OUR_RESULT.search(path.read_bytes()):
+            path.unlink()
+
+
+def prefect_home(home: Home) -> Path:
+    return Path(os.environ.get("PREFECT_HOME", home.root / "prefect"))
 
 
 def _holds(home: Home, path: Path, wanted: Wanted) -> bool:

@@ -4,8 +4,8 @@ What serves is clean by construction: the lineage of each champion, back to the 
 erased mark. That the text is gone is searched: every file below the home, as it lies there and
 decompressed, for the pieces of texts, ids and pseudonyms that were gathered before.
 
-Not looked into: weights (numbers), keys, and what encrypted files say, apart from the
-quarantine, which is read by ids. Free blocks of the disk are the disk's matter.
+Not looked into: weights (numbers), keys, what encrypted files say, apart from the quarantine,
+which is read by ids, and databases on servers. Free blocks of the disk are the disk's matter.
 """
 
 import gzip
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tidegate.flows.checking import quarantine
-from tidegate.flows.erasing import texts
+from tidegate.flows.erasing import stores, texts
 from tidegate.flows.erasing.state import Searched, State, Verified
 from tidegate.flows.erasing.unfinished import unfinished
 from tidegate.flows.erasing.weights import SUFFIX, left_of, run_of
@@ -77,13 +77,18 @@ def lineage_is_clean(home: Home, registry: Registry, wanted: Wanted, state: Stat
 def search(
     home: Home, registry: Registry, state: State, wanted: Wanted, progress: Report
 ) -> Searched:
-    """Every file of the home, and MLflow's artifacts of affected updates where they are elsewhere."""
+    """Every file of the home, and where they are elsewhere, MLflow's artifacts of affected updates
+    and the files of Prefect's home."""
     looked_for = texts.load(home, state.request)
     forms = looked_for.forms()
     found, files = set[str](), 0
     mine = texts.place(home, state.request)
     with scratch_folder(home) as work:
-        places: Mapping[str, Path] = {"": home.root, "mlflow:": work}
+        places: Mapping[str, Path] = {
+            "": home.root,
+            "mlflow:": work,
+            "prefect:": stores.prefect_home(home),
+        }
         for one in state.plan.going:
             run_id = run_of(registry, one)
             with asking(f"fetch the artifacts of run {run_id}"):
@@ -93,7 +98,8 @@ def search(
                     registry.client.download_artifacts(run_id, "", str(work / run_id))
         for prefix, root in places.items():
             for path in sorted(root.rglob("*")):
-                inside = prefix == "" and path.is_relative_to(home.root / "work")
+                done = {"": home.root / "work", "prefect:": home.root}  # or is looked at anyway
+                inside = prefix in done and path.is_relative_to(done[prefix])
                 if not path.is_file() or path == mine or inside:
                     continue
                 files += 1
@@ -113,8 +119,15 @@ def search(
 
 
 def holds_any(path: Path, forms: Sequence[bytes]) -> bool:
-    """Whether a file holds one of these, as it is or decompressed (Parquet, gzip, zip)."""
-    return any(form in data for data in _contents(path.read_bytes()) for form in forms)
+    """Whether a file holds one of these, as it is or decompressed (Parquet, gzip, zip).
+
+    One that another process has removed since it was listed holds nothing.
+    """
+    try:
+        whole = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    return any(form in data for data in _contents(whole) for form in forms)
 
 
 def _contents(data: bytes) -> Iterator[bytes]:
