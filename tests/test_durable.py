@@ -63,6 +63,25 @@ def test_what_was_killed_in_writing_leaves_nothing_once_it_is_written_again(
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("mode", [None, 0o600, 0o640, 0o644])
+def test_a_file_keeps_its_mode_and_its_draft_is_read_by_no_more_people(
+    tmp_path: Path, mode: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, drafts = tmp_path / "rows.jsonl", list[int]()
+    if mode is not None:
+        target.write_bytes(b"old")
+        target.chmod(mode)
+    sync = os.fsync
+
+    def seen(handle: int) -> None:
+        drafts.append(os.fstat(handle).st_mode & 0o777)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    durable.replace(target, b"new")
+    assert target.stat().st_mode & 0o777 == drafts[0] == (0o644 if mode is None else mode)
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

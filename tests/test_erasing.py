@@ -1,6 +1,7 @@
 """Erasing rows from the stores of a home: planned, refused ever after, and killed anywhere."""
 
 import gzip
+import json
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -11,21 +12,23 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tests.ingesting import NOW, drop, record
 from tests.lineage_world import MODEL, World
 from tests.test_quarantine import given
 from tidegate.flows import learned, replay_store
 from tidegate.flows.checking import quarantine
 from tidegate.flows.context.store import Entry, entries, put, query
 from tidegate.flows.erasing import erase, stores, texts, tombstones
-from tidegate.flows.erasing.forget import wanted_of
+from tidegate.flows.erasing.forget import plan_of, wanted_of
 from tidegate.flows.erasing.plan import Plan, make_plan
 from tidegate.flows.erasing.state import State, load, request_of, save
 from tidegate.flows.erasing.verify import holds_any
 from tidegate.flows.home import Home
-from tidegate.flows.ingest import IngestError
+from tidegate.flows.ingest import IngestError, ingest
 from tidegate.flows.intake.batches import RECORDS, load_batch
 from tidegate.flows.intake.pseudonym import pseudonym, pseudonym_key
 from tidegate.flows.intake.stored import stored_batch
+from tidegate.flows.tracing.marks import Marker
 from tidegate.flows.tracing.record import reach_of
 from tidegate.flows.tracing.steps import read_steps
 from tidegate.flows.tracing.wanted import Wanted
@@ -204,8 +207,8 @@ def test_all_of_an_author_is_erased_everywhere(tmp_path: Path) -> None:
     assert held(world.home, name)
     state = erased(world, wanted_of(world.home, [], ["alice1"]))
     whole(world, name, user="alice1")
-    for record in ("r1", "r4", "r10", "r13", "r22"):
-        assert not held(world.home, record, besides="texts.json"), record
+    for one in ("r1", "r4", "r10", "r13", "r22"):
+        assert not held(world.home, one, besides="texts.json"), one
     assert len(state.batches) == 3
     counts = learned.learned_before(world.home, "sha256:" + "0" * 64).by_author
     assert name not in counts
@@ -244,10 +247,77 @@ def test_what_is_erased_is_never_taken_in_checked_or_replayed(tmp_path: Path) ->
 
 def test_a_damaged_tombstone_lets_nothing_through(tmp_path: Path) -> None:
     world = World(tmp_path)
-    tombstones.bury(world.home, "f-1", Wanted(frozenset({"0" * 32})))
+    tombstones.bury(world.home, "f-1", wanted_of(world.home, ["r1"], []))
     tombstones.place(world.home, "f-1").write_text("{")
     with pytest.raises(UsageError, match="damaged"):
         world.batch(0)
+
+
+@pytest.mark.parametrize(
+    ("key", "file"),
+    [
+        ("lineage.key", "erased/f-1.json"),
+        ("lineage.key", "lineage/u-1.parquet"),
+        ("pseudonym.key", "erased/f-1.json"),
+        ("pseudonym.key", "learned/0.parquet"),
+    ],
+)
+def test_a_lost_key_is_never_made_anew_beside_what_it_made(
+    tmp_path: Path, key: str, file: str
+) -> None:
+    home = Home(tmp_path)
+    ask = {
+        "lineage.key": lambda: Marker(home).record("r1"),
+        "pseudonym.key": lambda: pseudonym_key(home),
+    }[key]
+    before = ask()
+    (home.root / file).parent.mkdir()
+    (home.root / file).write_bytes(b"{}")
+    assert ask() == before
+    path = home.keys / key
+    kept = path.rename(tmp_path / "backup")
+    with pytest.raises(IngestError, match="restore it from a backup"):
+        ask()
+    assert not path.exists()
+    kept.rename(path)
+    assert ask() == before
+
+
+def test_without_its_key_no_tombstone_is_passed_over(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    tombstones.bury(home, "f-1", wanted_of(home, ["r1"], []))
+    assert tombstones.Erased(home).names("r1", "u_1")
+    (home.keys / "lineage.key").unlink()
+    with pytest.raises(IngestError, match=r"lineage\.key: the key of the lineage is gone"):
+        tombstones.Erased(home).names("r1", "u_1")
+
+
+def test_a_row_without_consent_is_forgotten_by_its_id(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    home, name = world.home, "ticket-00931"
+    rows = [record(0), record(1, id=name, consent=False), record(2, id="other", consent=False)]
+    out = home.updates / "arrived" / "x"
+    ingest([drop(tmp_path / "d.jsonl", *rows)], home=home, out=out,
+           pseudonym_key=pseudonym_key(home), now=NOW)  # fmt: skip
+    wanted = wanted_of(home, [name], [])
+    plan = plan_of(home, wanted, None, None)
+    assert (plan.listed, plan.batches) == (1, ())
+    state = erased(world, wanted)
+    assert texts.load(home, state.request).pieces == (name,)
+    assert [json.loads(line)["id"] for line in (out / "dropped.jsonl").open()] == ["other"]
+    with pytest.raises(UsageError, match="ever held"):
+        plan_of(home, wanted_of(home, ["ticket-00932"], []), None, None)
+
+
+def test_what_only_its_owner_may_read_stays_so(tmp_path: Path) -> None:
+    world = home_with(tmp_path)
+    private = [*(world.home.root / "context").glob("*.jsonl"), *world.home.replay.glob("*")]
+    for path in private:
+        path.chmod(0o600)
+    erased(world, wanted_of(world.home, ["r1"], []))
+    now = [*(world.home.root / "context").glob("*.jsonl"), *world.home.replay.glob("*")]
+    assert len(now) == len(private) > 1
+    assert {path.stat().st_mode & 0o777 for path in now} == {0o600}
 
 
 def test_what_others_say_too_is_not_looked_for(tmp_path: Path) -> None:

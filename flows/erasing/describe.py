@@ -15,6 +15,9 @@ def describe(registry: Registry, state: State) -> None:
     for one in state.plan.weights:
         now = next((r.version for r in state.rebuilt if _is_of(r, one)), None)
         instead = f" Version {now} repeats its update without the rows." if now else ""
+        page = registry.find(one.model, one.version).description or ""
+        if page.startswith(ERASED) and not now:
+            continue  # an earlier round said it
         text = f"{ERASED}The weights were deleted; this version cannot serve again.{instead}"
         _put_first(registry, one.model, one.version, text, {})
     for rebuilt in state.rebuilt:

@@ -1,6 +1,6 @@
-"""Steps 2 to 5 of an erasure: nobody learns from the rows, nothing affected serves, all is deleted.
+"""Steps 2 and 4 of an erasure: nobody learns from the rows, and all that holds them is deleted.
 
-    tombstones → texts to look for → out of service → smaller batches → learned, context,
+    tombstones → (stopped.py) → texts to look for → smaller batches → learned, context,
     quarantine, weights → rows → batches
 
 Each step can be repeated and leaves what the next one needs. Texts are gathered before anything
@@ -18,7 +18,6 @@ from tidegate.flows.erasing import stores, weights
 from tidegate.flows.erasing.state import State, save
 from tidegate.flows.home import Home
 from tidegate.flows.registry import Registry
-from tidegate.flows.rollback import rollback
 from tidegate.flows.tracing import index
 from tidegate.flows.tracing.marks import Marker
 from tidegate.flows.tracing.steps import read_steps
@@ -42,20 +41,6 @@ def widened(home: Home, wanted: Wanted) -> Wanted:
     return Wanted(frozenset(found), wanted.authors)
 
 
-def out_of_service(home: Home, registry: Registry, state: State, uri: str | None) -> None:
-    """Every champion with the rows in its weights makes way for the last clean ancestor."""
-    affected = {(one.model, one.version) for one in state.plan.weights}
-    for line in state.plan.lines:
-        if (line.model, registry.aliases(line.model).get("champion")) in affected:
-            rollback(
-                line.model,
-                home,
-                to=line.ancestor,
-                reason=f"erasure {state.request}",
-                tracking_uri=uri,
-            )
-
-
 def smaller_batches(home: Home, state: State, wanted: Wanted, *, needed: bool) -> State:
     """A batch without the rows for each that held them.
 
@@ -77,17 +62,18 @@ def deletions(
     home: Home, registry: Registry, state: State, wanted: Wanted, statement: str
 ) -> list[tuple[str, Callable[[], Any]]]:
     """What is deleted, in order, each with its name; each may be repeated."""
-    adapters = [one.adapter for one in state.plan.weights]
+    going = state.plan.going
+    adapters = [one.adapter for one in going if one.adapter]
 
     def registered() -> None:
-        for one in state.plan.weights:
+        for one in going:
             weights.remove(registry, one, statement)
 
     return [
         ("learned", lambda: stores.forget_learned(home, wanted, state.batches)),
         ("context", lambda: stores.forget_context(home, wanted, state.batches)),
         ("quarantine", lambda: stores.forget_quarantined(home, wanted)),
-        ("weights", lambda: stores.forget_weights(home, state.plan.weights)),
+        ("weights", lambda: stores.forget_weights(home, going)),
         ("registry", registered),
         ("answers", lambda: stores.forget_answers(home, adapters)),
         ("results", lambda: stores.forget_results(home)),

@@ -1,14 +1,14 @@
 """Forget: erase records, or all of an author, from the home and from what it serves.
 
-    act `forget` → tombstones → out of service → delete → rebuild → verify → act `erase`
+    act `forget` → tombstones → stop and out of service → delete → rebuild → verify → act `erase`
 
 Rows are deleted before anything is trained again: a rebuild that never sees them needs no
-trust, and one that fails keeps nobody's text. Killed anywhere, the same command goes on.
+trust, and one that fails keeps nobody's text. Killed anywhere, the same command goes on; where
+what was erased has come back, it begins another round.
 The flow is given marks, never an id or a name: what it is started with is kept by Prefect.
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from tidegate.flows.erasing import erase, state, texts, tombstones
 from tidegate.flows.erasing.describe import describe
 from tidegate.flows.erasing.plan import Plan, make_plan
 from tidegate.flows.erasing.rebuild import finished, rebuild
+from tidegate.flows.erasing.rounds import begun, next_round
 from tidegate.flows.erasing.state import State, Verified, request_of, save
+from tidegate.flows.erasing.stopped import stopped
 from tidegate.flows.erasing.telling import ask_before, judge
 from tidegate.flows.erasing.verify import verify
 from tidegate.flows.home import Home
 from tidegate.flows.intake.pseudonym import pseudonym, pseudonym_key
 from tidegate.flows.ledger import Ledger
-from tidegate.flows.locks import one_at_a_time
 from tidegate.flows.progress import report as progress
 from tidegate.flows.progress import stage
 from tidegate.flows.registry import Registry
@@ -74,13 +75,14 @@ def plan_of(home: Home, wanted: Wanted, model: str | None, uri: str | None) -> P
     """
     known = state.load(home, request_of(wanted))
     if known is not None:
-        return known.plan
+        return next_round(home, uri, known, wanted).plan
     aliases = aliases_of(home, uri)
     reach = reach_of(home, wanted, aliases)
     if not reach.found:
         raise UsageError(
-            "no stored batch and no update ever held such a record; see that ids and names are "
-            "written as in the drop, and that --home is the home that took them in"
+            "no stored batch and no update ever held such a record, and no list of what was left "
+            "out names one; see that ids and names are written as in the drop, and that --home is "
+            "the home that took them in"
         )
     plan = make_plan(read_steps(home), reach, aliases)
     others = set(plan.models) - {model}
@@ -117,9 +119,11 @@ def forget(
             now = save(
                 place, State(request=request, plan=plan_of(place, wanted, model, tracking_uri))
             )
+        else:
+            now = begun(place, tracking_uri, now, wanted)
         compare = _compares(place, now, compare)
         written = Ledger(place.ledger).append(_act_forget(now, wanted, reason, who))
-        wide = _buried(place, request, wanted)
+        wide = _buried(place, now, wanted)
         registry = Registry.open(place, tracking_uri)
         if not now.deleted:
             now = _erased(place, registry, now, wide, written, tracking_uri, again, compare)
@@ -150,12 +154,12 @@ def _compares(home: Home, now: State, wanted: bool) -> bool:
     return begun or (wanted and not now.deleted)
 
 
-def _buried(home: Home, request: str, wanted: Wanted) -> Wanted:
-    """The tombstones, with every record of the authors that is known. Found again."""
-    known = tombstones.read(home, request)
-    if known is None:
-        known = erase.widened(home, wanted)
-        tombstones.bury(home, request, known)
+def _buried(home: Home, now: State, wanted: Wanted) -> Wanted:
+    """The tombstones, with every record of the authors that is, or was, known."""
+    known = tombstones.read(home, now.request)
+    if known is None or not now.deleted:
+        known = erase.widened(home, wanted | (known or Wanted()))
+        tombstones.bury(home, now.request, known)
     return known
 
 
@@ -170,37 +174,17 @@ def _erased(
     compare: bool,
 ) -> State:
     stage("take affected versions out of service")
-    erase.out_of_service(home, registry, now, uri)
-    with ExitStack() as held:
-        for model in sorted({model for model, _ in read_steps(home)}):
-            held.enter_context(one_at_a_time(home, model))  # no update may be half-way
-        now = save(home, now.model_copy(update={"plan": _caught_up(home, now.plan, wide)}))
+    with stopped(home, registry, now, wide, uri) as held:
         stage("gather what to look for")
-        texts.collect(home, now.request, wide)
+        texts.collect(home, held.request, wide)
         if compare:
             stage("ask the version that knows the rows")
-            ask_before(home, registry, now, wide, progress)
-        now = erase.smaller_batches(home, now, wide, needed=again)
-        for name, delete in erase.deletions(home, registry, now, wide, written):
+            ask_before(home, registry, held, wide, progress)
+        held = erase.smaller_batches(home, held, wide, needed=again)
+        for name, delete in erase.deletions(home, registry, held, wide, written):
             stage(f"delete: {name}")
             delete()
-    return save(home, now.model_copy(update={"deleted": True}))
-
-
-def _caught_up(home: Home, plan: Plan, wide: Wanted) -> Plan:
-    """With the versions of updates that were still running when the plan was made."""
-    steps = read_steps(home)
-    fresh = make_plan(steps, reach_of(home, wide, {}), {})
-    known = {(v.model, v.version) for v in plan.versions}
-    later = [v for v in fresh.versions if (v.model, v.version) not in known]
-    return plan.model_copy(
-        update={
-            "versions": (*plan.versions, *later),
-            "weights": fresh.weights,
-            "batches": tuple(sorted({*plan.batches, *fresh.batches})),
-            "updates": fresh.updates,
-        }
-    )
+        return save(home, held.model_copy(update={"deleted": True}))
 
 
 def _act_forget(now: State, wanted: Wanted, reason: str, who: str) -> dict[str, Any]:
@@ -210,8 +194,9 @@ def _act_forget(now: State, wanted: Wanted, reason: str, who: str) -> dict[str, 
         model="",
         subjects={"plan": digest_json(plan.model_dump(mode="json"))},
         about={
-            "decision_id": f"forget {now.request}",
+            "decision_id": f"forget {now.name}",
             "request": now.request,
+            "round": now.round,
             "by": who,
             "reason": reason,
             "records": sorted(wanted.records),
@@ -240,6 +225,7 @@ def _act_erase(now: State, model: str) -> dict[str, Any]:
     rebuilt = [r for r in now.rebuilt if r.model == model]
     about = {
         "request": now.request,
+        "round": now.round,
         "versions": [w.version for w in now.plan.weights if w.model == model],
         "batches": dict(sorted(now.batches.items())),
         "rows": now.plan.rows,
@@ -264,7 +250,7 @@ def _act_erase(now: State, model: str) -> dict[str, Any]:
         subjects={"plan": digest_json(now.plan.model_dump(mode="json"))},
         # What was found and rebuilt names the act: a rebuild that goes on later is another.
         about={
-            "decision_id": f"erase {now.request} {model} {digest_json(named)}",
+            "decision_id": f"erase {now.name} {model} {digest_json(named)}",
             **about,
         },
         decided_at=datetime.now(UTC),

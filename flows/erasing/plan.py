@@ -43,6 +43,16 @@ class Weights(Noun):
     adapter: Digest
 
 
+class Unfinished(Noun):
+    """Weights of an update that was killed before its statement, in MLflow or in its folder."""
+
+    model: str
+    update_id: str
+    run_id: str
+    version: str | None  # None: it was killed before it had one
+    adapter: Digest | None
+
+
 class Plan(Noun):
     """The blast radius and what is done about it. Digests, versions and counts only."""
 
@@ -52,6 +62,13 @@ class Plan(Noun):
     versions: tuple[Affected, ...]
     weights: tuple[Weights, ...]
     lines: tuple[LinePlan, ...]
+    listed: int = 0  # lines that name the rows in lists of what ingest left out
+    unfinished: tuple[Unfinished, ...] = ()  # found once the lines are held (unfinished.py)
+
+    @property
+    def going(self) -> tuple[Weights | Unfinished, ...]:
+        """All weights that have to go."""
+        return (*self.weights, *self.unfinished)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -83,6 +100,7 @@ def make_plan(steps: Steps, reach: Reach, aliases: Mapping[str, Mapping[str, str
             if "champion" in now
             and (line := _line(steps, model, now["champion"], affected)) is not None
         ),
+        listed=reach.listed,
     )
 
 
@@ -109,6 +127,8 @@ def _line(
 def show_plan(console: Console, plan: Plan) -> None:
     fates = ", ".join(f"{n:,} {fate}" for fate, n in sorted(plan.rows.items())) or "no update"
     console.print(f"reaches {len(plan.batches)} batches; rows in updates: {fates}")
+    if plan.listed:
+        console.print(f"left out by ingest {plan.listed:,} times: those lines go")
     for version in plan.versions:
         serving = f", {', '.join(version.aliases)} now" if version.aliases else ""
         console.print(

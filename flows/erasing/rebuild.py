@@ -2,7 +2,8 @@
 
 Each is an ordinary update: the policy and recipe that its statement names, all gates, a
 statement and a version of its own. What was promoted with a waiver needs its waiver again. The
-first that is not promoted ends the rebuild; what was promoted before it serves.
+first that is not promoted ends the rebuild; what was promoted before it serves. An update of
+whose batch no row is left taught nothing else: it is left out, and the next one is repeated.
 """
 
 from pathlib import Path
@@ -33,14 +34,14 @@ def rebuild(home: Home, state: State, who: str, uri: str | None) -> State:
                     made = _learned(home, state, line.model, again, uri) or _rolled_back(made)
             others = [r for r in state.rebuilt if (r.model, r.of) != (made.model, made.of)]
             state = save(home, state.model_copy(update={"rebuilt": (*others, made)}))
-            if made.action is not Action.PROMOTE:
+            if not made.done:
                 break
     return state
 
 
 def finished(state: State) -> bool:
-    """Whether every update was repeated and promoted."""
-    done = {(r.model, r.of) for r in state.rebuilt if r.action is Action.PROMOTE}
+    """Whether every update was repeated and promoted, or nothing of it was left to repeat."""
+    done = {(r.model, r.of) for r in state.rebuilt if r.done}
     return all(
         (line.model, a.version) in done for line in state.plan.lines for a in line.rebuild
     )
@@ -74,9 +75,7 @@ def _repeat(
 ) -> Rebuilt:
     batch = state.batches.get(again.batch, again.batch)
     if batch is None:
-        return Rebuilt(
-            model=model, of=again.version, batch=None, action=Action.HOLD, reason=EMPTY
-        )
+        return Rebuilt(model=model, of=again.version, batch=None, action=None, reason=EMPTY)
     # Imported here: it loads torch, which nobody needs who only asks for a plan.
     from tidegate.flows.update import update
 

@@ -10,12 +10,14 @@ from tidegate.gates.types import Action
 def show_forgotten(console: Console, done: Forgotten) -> None:
     state, seen = done.state, done.state.verified
     gone = ", ".join(f"{w.model} {w.version}" for w in state.plan.weights) or "of no version"
+    lost = len(state.plan.unfinished)
+    gone += f", and of {lost} updates that were never finished" if lost else ""
     console.print(f"{len(state.batches)} batches rewritten; weights deleted: {escape(gone)}")
     for one in state.rebuilt:
         what = f"version {one.version}" if one.version else "nothing"
         why = f" ({escape(one.reason)})" if one.action is not Action.PROMOTE else ""
         console.print(
-            f"  {escape(one.model)} version {one.of} → {what}: {one.action}{why}",
+            f"  {escape(one.model)} version {one.of} → {what}: {one.action or 'left out'}{why}",
             highlight=False,
         )
     if not done.rebuilt:

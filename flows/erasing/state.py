@@ -25,8 +25,13 @@ class Rebuilt(Noun):
     batch: Digest | None  # None: no row is left
     version: str | None = None
     update_id: str | None = None
-    action: Action
+    action: Action | None  # None: there was nothing to decide
     reason: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether the next update may be repeated."""
+        return self.action is Action.PROMOTE or self.batch is None
 
 
 class Searched(Noun):
@@ -70,6 +75,7 @@ class State(Noun):
     """An erasure on its way."""
 
     request: str
+    round: int = 1  # one more each time that what was erased had come back (rounds.py)
     plan: Plan
     batches: dict[Digest, Digest | None] = Field(
         default_factory=dict
@@ -79,6 +85,11 @@ class State(Noun):
     told: tuple[Told, ...] = ()  # only where a twin was asked for
     verified: Verified | None = None
     statements: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the acts of this round are named by."""
+        return self.request if self.round == 1 else f"{self.request} round {self.round}"
 
 
 def request_of(wanted: Wanted) -> str:

@@ -15,6 +15,7 @@ Every step can be repeated: it looks at what is there now.
 import gzip
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +29,7 @@ import pyarrow.parquet as pq
 from tidegate.flows import durable, learned
 from tidegate.flows.checking import quarantine
 from tidegate.flows.context import store
-from tidegate.flows.erasing.plan import Weights
+from tidegate.flows.erasing.plan import Unfinished, Weights
 from tidegate.flows.home import Home
 from tidegate.flows.intake import batches
 from tidegate.flows.intake.connectors.rows import IngestError
@@ -36,10 +37,12 @@ from tidegate.flows.intake.home_key import sync_folder
 from tidegate.flows.intake.scratch import scratch_folder
 from tidegate.flows.made_suites import FOLDER
 from tidegate.flows.tracing.marks import Marker
+from tidegate.flows.tracing.record import lists_of_left_out
 from tidegate.flows.tracing.wanted import Wanted, named_rows
 from tidegate.gates.made import PAST
 from tidegate.gates.types import Batch
 
+OUR_RESULT = re.compile(rb'"__(class|exc_type)__": "tidegate[.]')
 WEIGHTS = ("train", "scaled", "blame")  # folders of an update that hold adapters
 
 
@@ -136,12 +139,13 @@ def forget_context(home: Home, wanted: Wanted, replaced: Mapping[str, str | None
             sync_folder(path.parent)
 
 
-def forget_weights(home: Home, weights: Iterable[Weights]) -> None:
+def forget_weights(home: Home, weights: Iterable[Weights | Unfinished]) -> None:
     """The local copies of affected adapters; the registry's own are the registry's."""
     for one in weights:
         for name in WEIGHTS:
             _remove(home.updates / one.update_id / name)
-        _remove(home.cache / "adapters" / one.adapter.removeprefix("sha256:"))
+        if one.adapter is not None:
+            _remove(home.cache / "adapters" / one.adapter.removeprefix("sha256:"))
     _remove(home.cache / "anchors")  # written by parents that may be affected
 
 
@@ -158,7 +162,7 @@ def forget_in_updates(home: Home, wanted: Wanted) -> None:
             _filter(home, path, wanted)
         for path in sorted(work.glob("check/*.jsonl")):
             _filter_lines(home, path, wanted)
-    for path in sorted(home.updates.glob("arrived/*/dropped.jsonl")):
+    for path in lists_of_left_out(home):
         _filter_lines(home, path, wanted)
     for path in sorted(home.replay.glob("*.parquet")):
         _filter(home, path, wanted)
@@ -196,8 +200,22 @@ def forget_answers(home: Home, adapters: Iterable[str]) -> None:
 
 
 def forget_results(home: Home) -> None:
-    """What Prefect kept of earlier runs: no run reads it again."""
-    _remove(Path(os.environ.get("PREFECT_HOME", home.root / "prefect")) / "storage")
+    """What Prefect kept of our earlier runs: no run reads it again.
+
+    Where others use the same Prefect home, theirs stay: a file is ours if it says so by the
+    names of our types.
+    """
+    storage = prefect_home(home) / "storage"
+    if storage.resolve().is_relative_to(home.root.resolve()):
+        _remove(storage)
+        return
+    for path in sorted(storage.rglob("*")):
+        if path.is_file() and OUR_RESULT.search(path.read_bytes()):
+            path.unlink()
+
+
+def prefect_home(home: Home) -> Path:
+    return Path(os.environ.get("PREFECT_HOME", home.root / "prefect"))
 
 
 def _holds(home: Home, path: Path, wanted: Wanted) -> bool:
@@ -231,9 +249,7 @@ def _filter_lines(home: Home, path: Path, wanted: Wanted) -> None:
 def _write(rows: pa.Table, target: Path) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink, compression="zstd")
-    mode = target.stat().st_mode & 0o777
     durable.replace(target, sink.getvalue().to_pybytes())
-    target.chmod(mode)
 
 
 def _unlink(path: Path) -> None:

@@ -19,6 +19,7 @@ from tidegate.flows.checking import quarantine
 from tidegate.flows.erasing import state, stores
 from tidegate.flows.home import Home
 from tidegate.flows.intake.home_key import write_private
+from tidegate.flows.tracing.record import left_out
 from tidegate.flows.tracing.wanted import Wanted, named_rows
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Noun
@@ -55,23 +56,27 @@ def place(home: Home, request: str) -> Path:
 
 
 def collect(home: Home, request: str, wanted: Wanted) -> Texts:
-    """Gather what the rows say, before they go. Found again if it was gathered before."""
+    """Gather what the rows say, before they go, beside what was gathered before."""
     path = place(home, request)
-    if not path.exists():
-        pieces: set[str] = set()
-        for row in _rows(home, wanted, named=True):
-            pieces.update(_pieces(row))
-            pieces.update(name for name in (row["id"], row["user"]) if _is_rare(name))
-        long = {piece for piece in pieces if len(piece) >= SHORTEST or _is_rare(piece)}
-        alone = set(long)
-        for row in _rows(home, wanted, named=False):
-            if not alone:
-                break
-            said = "\n".join([*_texts(row), row["id"], row["user"]])
-            alone -= {piece for piece in alone if piece in said}
-        found = Texts(pieces=tuple(sorted(alone)), shared=len(pieces) - len(alone))
-        write_private(path, found.model_dump_json().encode())
-    return load(home, request)
+    earlier = load(home, request) if path.exists() else Texts(pieces=(), shared=0)
+    pieces: set[str] = set()
+    for row in _rows(home, wanted, named=True):
+        pieces.update(_pieces(row))
+        pieces.update(name for name in (row["id"], row["user"]) if _is_rare(name))
+    pieces.update(name for name in left_out(home, wanted) if _is_rare(name))
+    long = {piece for piece in pieces if len(piece) >= SHORTEST or _is_rare(piece)}
+    alone = set(long)
+    for row in _rows(home, wanted, named=False):
+        if not alone:
+            break
+        said = "\n".join([*_texts(row), row["id"], row["user"]])
+        alone -= {piece for piece in alone if piece in said}
+    found = Texts(
+        pieces=tuple(sorted({*alone, *earlier.pieces})),
+        shared=max(earlier.shared, len(pieces) - len(alone)),
+    )
+    write_private(path, found.model_dump_json().encode(), replace=True)
+    return found
 
 
 def load(home: Home, request: str) -> Texts:

@@ -4,8 +4,8 @@ What serves is clean by construction: the lineage of each champion, back to the 
 erased mark. That the text is gone is searched: every file below the home, as it lies there and
 decompressed, for the pieces of texts, ids and pseudonyms that were gathered before.
 
-Not looked into: weights (numbers), keys, and what encrypted files say, apart from the
-quarantine, which is read by ids. Free blocks of the disk are the disk's matter.
+Not looked into: weights (numbers), keys, what encrypted files say, apart from the quarantine,
+which is read by ids, and databases on servers. Free blocks of the disk are the disk's matter.
 """
 
 import gzip
@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tidegate.flows.checking import quarantine
-from tidegate.flows.erasing import texts
-from tidegate.flows.erasing.plan import Weights
+from tidegate.flows.erasing import stores, texts
 from tidegate.flows.erasing.state import Searched, State, Verified
-from tidegate.flows.erasing.weights import still_there
+from tidegate.flows.erasing.unfinished import unfinished
+from tidegate.flows.erasing.weights import SUFFIX, left_of, run_of
 from tidegate.flows.home import Home
 from tidegate.flows.intake.scratch import scratch_folder
 from tidegate.flows.registry import Registry
@@ -32,8 +32,6 @@ from tidegate.flows.tracing.steps import ancestry, read_steps
 from tidegate.flows.tracing.wanted import Wanted, named_rows
 from tidegate.flows.tracking import asking
 from tidegate.gates.types import Progress, Report
-
-WEIGHTS = ".safetensors"
 
 
 def verify(
@@ -49,19 +47,14 @@ def verify(
         searched = search(home, registry, state, wanted, progress)
     else:
         searched = seen.searched
-    gone = not any(left_of(home, registry, one) for one in state.plan.weights)
+    plan = state.plan
+    known = any(left_of(home, registry, one) for one in plan.going)
+    gone = not known and not unfinished(home, registry, plan, wanted)
     return Verified(
         lineage_clean=lineage_is_clean(home, registry, wanted, state),
         weights_gone=gone,
         searched=searched,
     )
-
-
-def left_of(home: Home, registry: Registry, one: Weights) -> bool:
-    """Whether a copy of an affected adapter is still there."""
-    local = any((home.updates / one.update_id).rglob(f"*{WEIGHTS}"))
-    cached = home.cache / "adapters" / one.adapter.removeprefix("sha256:")
-    return local or cached.exists() or still_there(registry, one)
 
 
 def lineage_is_clean(home: Home, registry: Registry, wanted: Wanted, state: State) -> bool:
@@ -84,15 +77,20 @@ def lineage_is_clean(home: Home, registry: Registry, wanted: Wanted, state: Stat
 def search(
     home: Home, registry: Registry, state: State, wanted: Wanted, progress: Report
 ) -> Searched:
-    """Every file of the home, and MLflow's artifacts of affected updates where they are elsewhere."""
+    """Every file of the home, and where they are elsewhere, MLflow's artifacts of affected updates
+    and the files of Prefect's home."""
     looked_for = texts.load(home, state.request)
     forms = looked_for.forms()
     found, files = set[str](), 0
     mine = texts.place(home, state.request)
     with scratch_folder(home) as work:
-        places: Mapping[str, Path] = {"": home.root, "mlflow:": work}
-        for one in state.plan.weights:
-            run_id = registry.find(one.model, one.version).run_id
+        places: Mapping[str, Path] = {
+            "": home.root,
+            "mlflow:": work,
+            "prefect:": stores.prefect_home(home),
+        }
+        for one in state.plan.going:
+            run_id = run_of(registry, one)
             with asking(f"fetch the artifacts of run {run_id}"):
                 run = registry.client.get_run(run_id)
                 if str(home.mlflow_artifacts) not in (run.info.artifact_uri or ""):
@@ -100,12 +98,13 @@ def search(
                     registry.client.download_artifacts(run_id, "", str(work / run_id))
         for prefix, root in places.items():
             for path in sorted(root.rglob("*")):
-                inside = prefix == "" and path.is_relative_to(home.root / "work")
+                done = {"": home.root / "work", "prefect:": home.root}  # or is looked at anyway
+                inside = prefix in done and path.is_relative_to(done[prefix])
                 if not path.is_file() or path == mine or inside:
                     continue
                 files += 1
                 progress(Progress("search", files, None, "files"))
-                if path.suffix != WEIGHTS and holds_any(path, forms):
+                if path.suffix != SUFFIX and holds_any(path, forms):
                     found.add(prefix + str(path.relative_to(root)))
     for digest in quarantine.batches(home):
         for table in quarantine.read(home, digest, columns=["id", "user"]):
@@ -120,8 +119,15 @@ def search(
 
 
 def holds_any(path: Path, forms: Sequence[bytes]) -> bool:
-    """Whether a file holds one of these, as it is or decompressed (Parquet, gzip, zip)."""
-    return any(form in data for data in _contents(path.read_bytes()) for form in forms)
+    """Whether a file holds one of these, as it is or decompressed (Parquet, gzip, zip).
+
+    One that another process has removed since it was listed holds nothing.
+    """
+    try:
+        whole = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    return any(form in data for data in _contents(whole) for form in forms)
 
 
 def _contents(data: bytes) -> Iterator[bytes]:

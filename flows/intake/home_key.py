@@ -3,6 +3,7 @@
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from tidegate.flows.intake.connectors.rows import IngestError
@@ -11,15 +12,23 @@ from tidegate.gates.drafts import draft_of
 KEY_BYTES = 32
 
 
-def home_key(path: Path, what: str, lost: str) -> bytes:
+def home_key(path: Path, what: str, lost: str, made_with: Iterable[Path] = ()) -> bytes:
     """The key in `path`, made if there is none.
 
     what: "the key of pseudonyms", for messages. lost: what follows if it cannot be restored.
-    Raises IngestError if the file cannot be made or read, has another length, or may be read by
-    other users of the machine.
+    made_with: files of the home that only this key can read; it is never made beside them.
+    Raises IngestError if the key is gone, if the file cannot be made or read, has another
+    length, or may be read by other users of the machine.
     """
     try:
         if not path.exists():
+            made = next(iter(made_with), None)
+            # Looked at again: another process may have made key and file since.
+            if made is not None and not path.exists():
+                raise IngestError(
+                    f"{path}: {what} is gone, and {made} was made with it; restore it from a "
+                    f"backup. {lost}"
+                )
             write_private(path, secrets.token_bytes(KEY_BYTES))
         key, mode = path.read_bytes(), path.stat().st_mode
     except OSError as no:

@@ -1,7 +1,8 @@
 """The pseudonym of an author: a keyed hash, so that the name that came in is never stored.
 
 The same user has the same pseudonym in every batch of one home. Without the key nobody can
-try names until one fits, and deleting the key cuts the tie to people for good.
+try names until one fits. Where pseudonyms decide something no other key is ever made: erased
+authors would be learned again under new ones, and what is counted of an author would begin anew.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from tidegate.flows.home import Home
 from tidegate.flows.intake.home_key import home_key
 
 KEY_FILE = "pseudonym.key"
+NAMED = ("erased", "learned")  # folders of the home that go by pseudonyms
 
 
 def pseudonym(key: bytes, user: str) -> str:
@@ -24,7 +26,13 @@ def pseudonym(key: bytes, user: str) -> str:
 def pseudonym_key(home: Home) -> bytes:
     """The key of this home: 32 random bytes in keys/pseudonym.key, made on first use.
 
-    Raises IngestError as `home_key` does.
+    Raises IngestError as `home_key` does. It is gone, and not unused, if there are tombstones
+    or anything is noted of authors.
     """
     path = home.keys / KEY_FILE
-    return home_key(path, "the key of pseudonyms", "Without it, authors get new pseudonyms")
+    return home_key(
+        path,
+        "the key of pseudonyms",
+        "Without it, authors get new pseudonyms, and erased ones would be learned again",
+        (file for name in NAMED for file in sorted((home.root / name).glob("[!.]*"))),
+    )

@@ -77,12 +77,25 @@ def read(home: Home, update_id: str, batch: str) -> Trace:
     path = place(home, update_id)
     if not path.exists():
         return write(home, update_id, batch)
+    found = _load(path, update_id)
+    if found.batch != batch:
+        raise _damaged(path)
+    return found
+
+
+def noted(home: Home, update_id: str) -> Trace | None:
+    """What an update noted, decided or not; None if it came to no note. Raises as `read` does."""
+    path = place(home, update_id)
+    return _load(path, update_id) if path.exists() else None
+
+
+def _load(path: Path, update_id: str) -> Trace:
     try:
         rows = pq.read_table(path)
-        sound = rows.schema.equals(SCHEMA) and (rows.schema.metadata or {}).get(BATCH)
-    except (pa.ArrowException, OSError, ValueError):
+        batch = (rows.schema.metadata or {})[BATCH].decode()
+    except (pa.ArrowException, OSError, ValueError, KeyError):
         raise _damaged(path) from None
-    if sound != batch.encode():
+    if not rows.schema.equals(SCHEMA):
         raise _damaged(path)
     return Trace(update_id, batch, rows)
 

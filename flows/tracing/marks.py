@@ -1,7 +1,8 @@
 """Marks: how the lineage names records and authors without holding an id or a name.
 
 A mark is 128 bits of BLAKE2b (RFC 7693) keyed with the home's own lineage key. Nobody without
-the key can try ids until one fits; deleting the key turns every mark into noise.
+the key can try ids until one fits; without it every mark is noise. So no other is ever made
+where there are marks: erased records would be learned again, and nothing could be traced.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from tidegate.flows.home import Home
 from tidegate.flows.intake.home_key import home_key
 
 KEY_FILE = "lineage.key"
+MARKED = ("erased", "lineage")  # folders of the home that hold marks
 RECORD, AUTHOR = b"tidegate.record", b"tidegate.author"
 
 
@@ -18,11 +20,16 @@ class Marker:
     """Gives marks with the key of one home."""
 
     def __init__(self, home: Home) -> None:
-        """The key is made on first use; raises IngestError as `home_key` does."""
+        """The key is made on first use; raises IngestError as `home_key` does.
+
+        It is gone, and not unused, if there are tombstones or a lineage.
+        """
         self._key = home_key(
             home.keys / KEY_FILE,
             "the key of the lineage",
-            "Without it, no record can be traced to what it touched",
+            "Without it, no record can be traced to what it touched, and erased ones would be "
+            "learned again",
+            (path for name in MARKED for path in sorted((home.root / name).glob("[!.]*"))),
         )
 
     def record(self, record_id: str) -> str:

@@ -1,8 +1,12 @@
-"""From a record to everything it touched: batches, updates, versions, aliases."""
+"""From a record to everything it touched: batches, updates, versions, aliases.
+
+Rows without consent were never in a batch; their ids are in the lists of what was left out.
+"""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -49,10 +53,11 @@ class Reach(Noun):
     batches: tuple[Digest, ...]  # stored batches that hold a row of them now
     updates: tuple[Touched, ...]
     versions: tuple[Affected, ...]
+    listed: int = 0  # lines that name them in lists of what ingest left out
 
     @property
     def found(self) -> bool:
-        return bool(self.batches or self.updates)
+        return bool(self.batches or self.updates or self.listed)
 
 
 def reach_of(home: Home, wanted: Wanted, aliases: Mapping[str, Mapping[str, str]]) -> Reach:
@@ -67,7 +72,24 @@ def reach_of(home: Home, wanted: Wanted, aliases: Mapping[str, Mapping[str, str]
         batches=tuple(sorted(_holding(home, wanted))),
         updates=touched,
         versions=affected_versions(steps, touched, aliases),
+        listed=len(left_out(home, wanted)),
     )
+
+
+def left_out(home: Home, wanted: Wanted) -> list[str]:
+    """The wanted ids in the lists of what ingest left out, a row without consent for one."""
+    marker = Marker(home)
+    return [
+        name
+        for path in lists_of_left_out(home)
+        for line in path.read_bytes().splitlines()
+        if (name := orjson.loads(line)["id"]) is not None
+        and wanted.names(marker, str(name), None)
+    ]
+
+
+def lists_of_left_out(home: Home) -> list[Path]:
+    return sorted(home.updates.glob("arrived/*/dropped.jsonl"))
 
 
 def affected_versions(
@@ -111,6 +133,7 @@ def trace_record(home: Home, record_id: str, model: str | None, uri: str | None)
             batches=reach.batches,
             updates=tuple(one for one in reach.updates if one.model == model),
             versions=tuple(one for one in reach.versions if one.model == model),
+            listed=reach.listed,
         )
     if not reach.found:
         raise UsageError(
@@ -123,6 +146,10 @@ def trace_record(home: Home, record_id: str, model: str | None, uri: str | None)
 def show_reach(console: Console, reach: Reach) -> None:
     for batch in reach.batches:
         console.print(f"batch {batch}: holds it now", highlight=False, soft_wrap=True)
+    if reach.listed:
+        console.print(
+            f"left out by ingest {reach.listed:,} times; it was never in a batch then"
+        )
     for one in reach.updates:
         rows = ", ".join(f"{n:,} {fate}" for fate, n in sorted(one.rows.items()))
         console.print(
