@@ -7,6 +7,9 @@ DSSE envelope around an in-toto Statement, so the file is an in-toto bundle (JSO
  * A line is written one way only, and holds the signature of the key of its time, no other.
  * A key is trusted because it was given, or because a trusted key signed the statement that
    rotates to it. From that statement on, the key before it signs nothing any more.
+ * A home reads its keys from a list that whoever can write there can change. So only the first
+   of them is trusted from the beginning, and the ledger must end with a key of which the home
+   holds the private half (`own`), and so must its head.
  * Lines from before there were signatures may only stand at the beginning, and count as
    unsigned until a signed statement or head follows.
  * The signed head says how many lines there are and their Merkle root. A head that somebody
@@ -15,7 +18,7 @@ DSSE envelope around an in-toto Statement, so the file is an in-toto bundle (JSO
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -69,6 +72,7 @@ class Chain:
 
 
 UNDO = "compare with a copy kept elsewhere, and promote nothing until it is explained"
+OWN = "if an older key was put back into keys/, restore the one of today; otherwise " + UNDO
 
 
 def read_chain(
@@ -77,20 +81,23 @@ def read_chain(
     given: Sequence[PublicKey],
     kept: Iterable[bytes] = (),
     *,
+    own: Collection[PublicKey] | None = None,
     behind: int = 0,
 ) -> Chain:
     """Read a ledger and its head, and hold them against each other and against kept heads.
 
+    own: for the home that wrote it; the public halves of the private keys that it holds, none
+    if they are gone or this process may not read them. `given` is then its list of keys.
     behind: how many lines the head may lag; 1 for the home that is writing, whose process may
     have been killed between line and head, 0 for everybody else.
     """
     whole, newline, torn = content.rpartition(b"\n")
     lines = whole.split(b"\n") if newline else []
-    reader = _Reader(given)
+    reader = _Reader(given if own is None else given[:1], listed=given)
     for line in lines:
         reader.take(line)
     entries, findings = tuple(reader.entries), list(reader.findings)
-    keys = tuple(reader.known)
+    keys = (*reader.known, *(key for key in own or () if key not in reader.known))
     found: Head | None = None
     if head is None:
         signed = any(entry.keyid for entry in entries)
@@ -101,6 +108,8 @@ def read_chain(
     else:
         found, wrong = _held_against(head, lines, keys, behind, "the head beside the ledger")
         findings += wrong
+        if own:
+            findings += _not_of(own, reader, found)
     for copy in kept:
         findings += _held_against(copy, lines, keys, len(lines), "the head that was kept")[1]
     if torn and (behind == 0 or found is None or found.size > len(lines)):
@@ -113,6 +122,17 @@ def read_chain(
             )
         )
     return Chain(entries, found, torn, tuple(findings), keys)
+
+
+def _not_of(own: Collection[PublicKey], reader: "_Reader", head: Head | None) -> list[Finding]:
+    """Whether somebody else's key signs on where this home's own must."""
+    mine = {key.keyid for key in own}
+    found = []
+    if reader.signed and not mine & set(reader.active):
+        found.append(_whole("its last lines are signed by no private key of this home", OWN))
+    if head is not None and head.keyid not in mine:
+        found.append(_whole("its head is signed by no private key of this home", OWN))
+    return found
 
 
 def _held_against(
@@ -136,9 +156,11 @@ def _held_against(
 class _Reader:
     """Takes one line after the other and remembers what the next must follow."""
 
-    def __init__(self, given: Sequence[PublicKey]) -> None:
+    def __init__(self, given: Sequence[PublicKey], listed: Sequence[PublicKey]) -> None:
         self.known = list(given)
         self.active = {key.keyid: key for key in given}
+        # Those that may take over alone, where the key before them was lost.
+        self.successors = {key.keyid for key in listed}
         self.entries: list[Entry] = []
         self.findings: list[Finding] = []
         self.previous = NO_PREVIOUS
@@ -184,7 +206,7 @@ class _Reader:
             if new.keyid not in signers:
                 raise _Wrong("rotates to a key that did not sign")
             signers.remove(new.keyid)
-            if not signers and new.keyid in self.active:
+            if not signers and new.keyid in self.successors:
                 signers = [new.keyid]
         if len(signers) != 1:
             raise _Wrong(f"has {len(signers)} signatures of keys that may sign here, not one")
@@ -198,6 +220,7 @@ class _Reader:
             self.known.append(new)
         retired = record["predicate"]["about"].get("retired", ())
         self.active = {k: v for k, v in self.active.items() if k not in retired}
+        self.successors -= set(retired)
         self.active[new.keyid] = new
 
 

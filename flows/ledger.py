@@ -146,7 +146,7 @@ class Ledger:
     def _checked(self) -> Chain:
         """The ledger as it is; a line in the middle of being written is not there yet."""
         content, head = self._bytes()
-        chain = read_chain(content, head, self.keys.trusted(), behind=1)
+        chain = self._chain(content, head)
         if chain.findings:
             first = chain.findings[0]
             where = f":{first.line}" if first.line else ""
@@ -157,6 +157,10 @@ class Ledger:
                 "off; restore it from a copy"
             )
         return chain
+
+    def _chain(self, content: bytes, head: bytes | None) -> Chain:
+        keys = self.keys
+        return read_chain(content, head, keys.trusted(), own=keys.own(), behind=1)
 
     def _bytes(self) -> tuple[bytes, bytes | None]:
         """The ledger and the head that belongs to it, while others may be writing."""
@@ -230,7 +234,7 @@ class Ledger:
         payload = canonical(full)
         line = envelope.seal(payload, IN_TOTO, *signers)
         content, head = self._bytes()
-        wrong = read_chain(content + line, head, self.keys.trusted(), behind=1).findings
+        wrong = self._chain(content + line, head).findings
         if wrong:  # as by a key that was retired: never write what could not be read
             raise BrokenLedger(f"{self.path}: not written: {wrong[0].found}; {wrong[0].do}")
         durable.append(self.path, line)

@@ -1,6 +1,6 @@
 """Verifying a ledger file with public keys alone: what `tidegate ledger verify` prints."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +22,7 @@ class Verified(Noun):
     signed_by: tuple[str, ...]  # keyids, in order
     head: int | None  # how many lines the head beside it is over
     kept: int  # heads from elsewhere that it was held against
+    given: bool  # whether the keys came from outside the home
     findings: tuple[Finding, ...]
 
     def show(self, console: Console) -> None:
@@ -42,6 +43,11 @@ class Verified(Noun):
             )
         for keyid in self.signed_by:
             console.print(f"  signed by  {keyid}", highlight=False)
+        if not self.given:
+            console.print(
+                "  by the keys of this home; who can write there and read its private key can "
+                "change all of it: give keys and heads that were kept elsewhere"
+            )
         if not self.kept:
             console.print(
                 "  no head from elsewhere was given: that the ledger and its head were cut off "
@@ -49,10 +55,16 @@ class Verified(Noun):
             )
 
 
-def verify(path: Path, keys: Sequence[PublicKey], kept: Sequence[Path]) -> Verified:
+def verify(
+    path: Path,
+    keys: Sequence[PublicKey],
+    kept: Sequence[Path],
+    *,
+    own: Collection[PublicKey] | None = None,
+) -> Verified:
     """Hold a ledger against the head beside it, kept heads and public keys.
 
-    Raises UsageError if there is no such file.
+    own: of the home that `keys` are of, if nobody outside gave them (chain.py). Raises UsageError if there is no such file.
     """
     beside = path.with_suffix(".head")
     if not path.exists() and not beside.exists():
@@ -62,6 +74,7 @@ def verify(path: Path, keys: Sequence[PublicKey], kept: Sequence[Path]) -> Verif
         beside.read_bytes() if beside.exists() else None,
         keys,
         [copy.read_bytes() for copy in kept],
+        own=own,
     )
     signers = dict.fromkeys(entry.keyid for entry in chain.entries if entry.keyid)
     return Verified(
@@ -71,5 +84,6 @@ def verify(path: Path, keys: Sequence[PublicKey], kept: Sequence[Path]) -> Verif
         signed_by=tuple(signers),
         head=chain.head.size if chain.head else None,
         kept=len(kept),
+        given=own is None,
         findings=chain.findings,
     )

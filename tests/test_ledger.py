@@ -1,6 +1,7 @@
 """The chain of statements: written once, in order, signed, and put right after a crash."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.flows.ledger import Ledger
+from tidegate.flows.ledger import ORIGIN, Ledger
+from tidegate.flows.signing.head import sign_head
 from tidegate.flows.signing.in_toto import NotAStatement
 from tidegate.flows.signing.keys import KeyFileError, public_of
+from tidegate.flows.signing.pipeline import PipelineKeys
+from tidegate.flows.verifying import verify
+from tidegate.gates import merkle
 from tidegate.gates.audit import BrokenLedger, Statement, statement
 from tidegate.gates.digest import digest_bytes
 
@@ -280,12 +285,54 @@ def test_a_key_that_is_gone_is_replaced_by_one_that_signs_alone(ledger: Ledger) 
 def test_a_retired_key_signs_nothing_any_more(ledger: Ledger) -> None:
     old = ledger.keys.private.read_bytes()
     ledger.rotate()
+    new = ledger.keys.private.read_bytes()
     ledger.keys.private.write_bytes(old)  # somebody had kept a copy
-    with pytest.raises(BrokenLedger, match="no key that was given and may sign here"):
+    with pytest.raises(BrokenLedger, match="an older key was put back"):
         ledger.append(said("forged"))
+    ledger.keys.private.write_bytes(new)
     assert len(ledger.read()) == 4
 
 
 def test_each_line_is_an_envelope_of_its_own(ledger: Ledger) -> None:
     for line in ledger.path.read_bytes().splitlines():
         assert set(json.loads(line)) == {"payload", "payloadType", "signatures"}
+
+
+def test_a_home_whose_public_files_were_all_replaced_is_found_out(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """By somebody without any private key: another ledger, its head, and its key before ours."""
+    ours = ledger.keys.published.read_text()
+    forged = Ledger(tmp_path / "forged" / "ledger.jsonl")
+    for n in range(2):
+        forged.append(said(f"f{n}"))
+    for mine, theirs in ((ledger.path, forged.path), (ledger.head_path, forged.head_path)):
+        shutil.copy(theirs, mine)
+    for listed in (forged.keys.published.read_text() + ours, forged.keys.published.read_text()):
+        ledger.keys.published.write_text(listed)
+        with pytest.raises(BrokenLedger, match="no private key of this home"):
+            ledger.read()
+        with pytest.raises(BrokenLedger, match="no private key of this home"):
+            ledger.append(said("u3"))
+        seen = verify(ledger.path, ledger.keys.trusted(), (), own=ledger.keys.own())
+        assert len(seen.findings) == 2
+    ledger.keys.published.write_text(ours + forged.keys.published.read_text())
+    with pytest.raises(BrokenLedger, match="no key that was given"):
+        ledger.read()
+
+
+def test_a_head_by_a_key_that_was_only_listed_counts_for_nothing(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """Lines cut off, and the rest signed for by a key that somebody put on the list."""
+    other = PipelineKeys(tmp_path / "other")
+    signer = other.signer_made()
+    with ledger.keys.published.open("a") as listed:
+        listed.write(public_of(signer).key + "\n")
+    lines = ledger.path.read_bytes().splitlines(keepends=True)[:2]
+    ledger.path.write_bytes(b"".join(lines))
+    leaves = [line.rstrip(b"\n") for line in lines]
+    head = sign_head(ORIGIN + "x", len(leaves), merkle.root(leaves), signer)
+    ledger.head_path.write_bytes(head)
+    with pytest.raises(BrokenLedger, match="signed by none of the keys"):
+        ledger.read()

@@ -60,10 +60,12 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Find any line that was edited, removed, moved, put in or cut off. Works offline."""
+    from tidegate.flows.signing.pipeline import PipelineKeys
     from tidegate.flows.verifying import verify as verify_file
 
     file = path or Home.find(home).ledger
-    seen = verify_file(file, _keys(keys, home), heads or ())
+    own = None if keys else PipelineKeys(Home.find(home).keys).own()
+    seen = verify_file(file, _keys(keys, home), heads or (), own=own)
     if as_json:
         print_json(seen.model_dump(mode="json"))
     else:

@@ -12,6 +12,7 @@ can read them can sign as this pipeline; docs/record.md says what finds that.
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -45,6 +46,17 @@ class PipelineKeys:
         if self.published.exists():
             return PublicKey.given(str(self.published))
         return (public_of(self.signer()),) if self.private.exists() else ()
+
+    def own(self) -> tuple[PublicKey, ...] | None:
+        """The public halves of the private keys that are here and that this user may read.
+
+        None if the key of today is gone: then nothing tells this home's keys from listed ones,
+        and a person has to rotate. Raises KeyFileError for one that others may read as well.
+        """
+        if not self.private.exists():
+            return None
+        here = [path for path in (self.private, self.next) if os.access(path, os.R_OK)]
+        return tuple(public_of(load_signer(path, _no_passphrase)) for path in here)
 
     def signer(self) -> CryptoSigner:
         """The key of today. Raises KeyFileError if it is gone or others may read it."""
