@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: help setup demo test check fix docs site bench bench-sequence gauntlet fuzz crash lock clean
+.PHONY: help setup demo test check fix docs site bench bench-sequence gauntlet fuzz crash day lock clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,9 @@ fuzz: setup ## hostile rows and texts, for SECONDS=60 (needs atheris)
 
 crash: setup ## kill real commands at many points, run them again, compare; ARGS="--seed 2"
 	$(BIN)/python -m infra.crash $(ARGS)
+
+day: setup ## a day of operation in minutes, on PostgreSQL, MLflow, Prefect and an S3 store
+	$(BIN)/python -m infra.day $(ARGS)
 
 lock: ## resolve pyproject.toml into the lock files (needs uv); ARGS=--upgrade
 	$(PYTHON) infra/lock.py $(ARGS)
