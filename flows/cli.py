@@ -321,13 +321,14 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  # nothing goes on: it ends with a code of ours
         # Imported now and not above: these classes bring half the stack with them, and
         # nothing of it may be imported before the environment is prepared.
-        from tidegate.flows.errors import BROKEN_ERRORS, USAGE_ERRORS, no_memory
+        from tidegate.flows.errors import BROKEN_ERRORS, USAGE_ERRORS, no_memory, no_room
 
-        if not isinstance(error, USAGE_ERRORS + BROKEN_ERRORS) and not no_memory(error):
+        ran_out = no_memory(error) or no_room(error)
+        if not isinstance(error, USAGE_ERRORS + BROKEN_ERRORS) and not ran_out:
             # Ours to mend, and no verdict: Python's own exit code would say "rejected".
             traceback.print_exc()
             sys.exit(BROKEN)
-        sys.stderr.write(f"error: {no_memory(error) or error}\n")
+        sys.stderr.write(f"error: {ran_out or error}\n")
         sys.exit(BROKEN if isinstance(error, BROKEN_ERRORS) else USAGE)
 
 

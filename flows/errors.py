@@ -37,9 +37,22 @@ BROKEN_ERRORS = (
 def no_memory(error: Exception) -> str | None:
     """What to say if memory ran out. torch has no class for that on a CPU, only these words."""
     said = str(error)
-    if isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said:
+    words = ("out of memory", "allocate memory", "can't start new thread")
+    if isinstance(error, MemoryError) or any(one in said for one in words):
         return (
             "memory ran out; nothing was decided. Give the process more, or take a recipe with "
             "fewer rows_per_step or max_tokens, and run the same command again"
+        )
+    return None
+
+
+def no_room(error: Exception) -> str | None:
+    """What to say if weights could not be written. safetensors has only the kernel's words."""
+    said = str(error)
+    words = ("No space left on device", "File too large", "Disk quota exceeded")
+    if any(one in said for one in words) and not isinstance(error, OSError):
+        return (
+            "there is no space left on the disk; nothing was decided. Free some, and run the same "
+            "command again"
         )
     return None

@@ -11,7 +11,7 @@ import pytest
 
 from tidegate.evals.files import write_whole
 from tidegate.flows import durable
-from tidegate.flows.errors import no_memory
+from tidegate.flows.errors import no_memory, no_room
 from tidegate.flows.intake.home_key import write_private
 from tidegate.gates.drafts import draft_of
 
@@ -88,8 +88,25 @@ def test_a_file_keeps_its_mode_and_its_draft_is_read_by_no_more_people(
         (MemoryError(), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
         (RuntimeError("CUDA out of memory. Tried to allocate"), True),
+        (RuntimeError("can't start new thread"), True),
         (RuntimeError("the loss is nan"), False),
     ],
 )
 def test_memory_that_ran_out_is_told_from_other_errors(error: Exception, said: bool) -> None:
     assert bool(no_memory(error)) == said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError("Error while serializing: I/O error: File too large (os error 27)"),
+            True,
+        ),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), True),
+        (OSError(28, "No space left on device", "path"), False),  # it names the path itself
+        (RuntimeError("the header is too large"), False),
+    ],
+)
+def test_a_disk_that_is_full_is_told_from_other_errors(error: Exception, said: bool) -> None:
+    assert bool(no_room(error)) == said
