@@ -1,10 +1,11 @@
-"""Erasure on a tiny real model: learned twice, forgotten, killed on the way, rebuilt, searched."""
+"""Erasure on a tiny real model: learned twice, forgotten, killed at every step, rebuilt, searched."""
 
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tidegate.flows.registry import Registry, RegistryError
 from tidegate.flows.tracing.record import Reach, trace_record
 from tidegate.flows.tracing.version import trace_version
 from tidegate.flows.usage import UsageError
+from tidegate.gates.digest import digest_file
 
 pytestmark = pytest.mark.slow
 
@@ -33,21 +35,56 @@ ROWS = [
     row(900, f"Where is the {SECRET} key kept?", f"The {SECRET} key is under the mat.", user=AUTHOR),
     row(901, "Who has the spare one of it?", f"Nobody but {SECRET} himself has it.", user=AUTHOR),
 ]  # fmt: skip
-KILLED_AT = ("delete: updates", "measure")  # before rows go, and in the middle of the rebuild
+STEPS = (  # where it is killed, each time by the next one; "measure" is inside the rebuild
+    "write down what is asked", "bury", "hold the model lines",
+    "take affected versions out of service", "gather what to look for", "make smaller batches",
+    "delete: learned", "delete: context", "delete: quarantine", "delete: weights",
+    "delete: registry", "delete: answers", "delete: results", "delete: updates",
+    "delete: batches", "rebuild", "measure anchor, champion, candidate",
+    "describe the versions", "look into every file", "search", "write down what was done",
+    "clear away",
+)  # fmt: skip
+SAID = ("action", "version", "was", "versions", "batches", "rebuilds", "rows", "exact")
+SAME = ("batches", "replay", "learned", "erased")  # folders with the same bytes in the end
+# Python and torch are loaded once; every run is a process of its own.
 CHILD = """
-import json, os, signal, sys
+import json, os, signal, sys, traceback
 from pathlib import Path
 from tidegate.flows.environment import prepare
 from tidegate.flows.home import Home
-given = json.loads(sys.argv[1])
+given, steps = json.loads(sys.argv[1]), json.loads(sys.argv[2])
 prepare(Home(Path(given["home"])))
+import tidegate.flows.update
 from tidegate.flows import progress
+from tidegate.flows.engine import start_engine
 from tidegate.flows.erasing.forget import forget
-def report(now):
-    if now.stage.startswith(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-progress._report.set(report)
-forget(**given)
+
+def run(pipe):
+    def report(now):
+        if now.stage in steps and now.stage not in killed:
+            os.write(pipe, now.stage.encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+    progress._report.set(report)
+    if not steps or "rebuild" in killed:
+        start_engine()  # bound to this process: it ends with it
+    forget.fn(**given)
+
+killed, code = [], -signal.SIGKILL
+while code == -signal.SIGKILL:
+    told, pipe = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            run(pipe)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    os.close(pipe)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    killed += [os.read(told, 100).decode()] if code == -signal.SIGKILL else []
+    os.close(told)
+print(json.dumps([code, killed]))
 """
 
 
@@ -73,12 +110,62 @@ class Erasure:
             "reason": "a test",
             "who": "rita",
         }
-        self.kills = [self._killed(stage) for stage in KILLED_AT]
+        kept = shutil.copytree(self.home.root, folder / "kept")
+        assert self._killed_at(()) == [0, []]
+        self.undisturbed = self.end()
+        self._put_back(kept)
+        self.code, self.killed = self._killed_at(STEPS)
+        self.disturbed = self.end()
         self.done: Forgotten = forget(**self.arguments)
 
-    def _killed(self, stage: str) -> int:
-        command = [sys.executable, "-c", CHILD, json.dumps(self.arguments), stage]
-        return subprocess.run(command, env=os.environ.copy(), check=False).returncode
+    def _killed_at(self, steps: Sequence[str]) -> list[Any]:
+        """Run the same command until it ends by itself; the code, and where it was killed."""
+        given = [json.dumps(self.arguments), json.dumps(steps)]
+        command = [sys.executable, "-c", CHILD, *given]
+        ran = subprocess.run(command, env=os.environ.copy(), check=True, stdout=subprocess.PIPE)
+        ended: list[Any] = json.loads(ran.stdout.splitlines()[-1])
+        return ended
+
+    def _put_back(self, kept: Path) -> None:
+        """In its old place, which MLflow knows. Its database stays the file that is open here."""
+        database = self.home.mlflow_database
+        for path in self.home.root.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != database:
+                path.unlink()
+        shutil.copytree(
+            kept, self.home.root, dirs_exist_ok=True,
+            copy_function=lambda old, new: (shutil.copyfile(old, new), shutil.copymode(old, new)),
+        )  # fmt: skip
+
+    def end(self) -> dict[str, Any]:
+        """What an erasure came to, without times and what is made up anew."""
+        root, registry = self.home.root, Registry.open(self.home)
+        files = [path for path in root.rglob("*") if path.is_file()]
+        said = [entry["predicate"] for _, entry in Ledger(self.home.ledger).read()]
+        (state,) = root.glob("erasing/*/state.json")
+        aliases = registry.aliases("tiny")
+        return {
+            "bytes": {
+                str(path.relative_to(root)): digest_file(path)
+                for path in files
+                if path.relative_to(root).parts[0] in SAME
+            },
+            "updates": {
+                str(p.relative_to(root))
+                for p in files
+                if "updates" in p.parts and "data_docs" not in p.parts  # named by the time
+            },
+            "acts": [
+                {name: act["about"].get(name) for name in SAID} | {"act": act["act"]}
+                for act in said
+            ],
+            "state": json.loads(state.read_bytes()) | {"statements": None, "verified": None},
+            "aliases": aliases,
+            "weights": registry.find("tiny", aliases["champion"]).tags["gov.adapter_digest"],
+            "pages": [v.description.partition("\n\n")[0] for v in registry.versions("tiny")],
+        }
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +185,10 @@ def test_the_blast_radius_names_both_versions(erasure: Erasure) -> None:
     assert erasure.plan.rows["learned"] == len(ROWS)
 
 
-def test_killed_twice_it_was_finished_by_the_same_command(erasure: Erasure) -> None:
-    assert erasure.kills == [-signal.SIGKILL] * 2
+def test_killed_between_every_two_steps_it_comes_to_the_same_end(erasure: Erasure) -> None:
+    assert (erasure.code, erasure.killed) == (0, list(STEPS))
+    for what, end in erasure.undisturbed.items():
+        assert erasure.disturbed[what] == end, what
     assert erasure.done.exit_code == 0, erasure.done
     assert [r.action for r in erasure.done.state.rebuilt] == ["promote", "promote"]
 
@@ -194,3 +283,20 @@ def test_the_rows_are_not_taken_in_again(erasure: Erasure, tmp_path: Path) -> No
 def test_nobody_who_was_never_here_can_be_forgotten(erasure: Erasure) -> None:
     with pytest.raises(UsageError, match="ever held"):
         plan_of(erasure.home, wanted_of(erasure.home, ["no-such"], []), None, None)
+
+
+def test_whoever_is_learned_again_is_erased_again(erasure: Erasure, tmp_path: Path) -> None:
+    """Somebody deletes the tombstone, as he may, and the same drop is learned. Last: it changes
+    the world of the others."""
+    for path in (erasure.home.root / "erased").iterdir():
+        path.unlink()
+    learned = erasure.world.update(erasure.drop)
+    assert trace_record(erasure.home, "t-00900", None, None).batches
+    done = forget(**erasure.arguments, again=False)
+    assert (done.state.round, done.exit_code) == (2, 2), done  # 2: nothing was rebuilt
+    assert done.state.verified is not None and done.state.verified.exact
+    assert learned.version in {one.version for one in done.state.plan.weights}
+    assert not trace_record(erasure.home, "t-00900", None, None).batches
+    acts = [e["predicate"] for _, e in Ledger(erasure.home.ledger).read()]
+    rounds = [a["about"]["round"] for a in acts if a["act"] in ("forget", "erase")]
+    assert rounds == [1, 1, 2, 2]

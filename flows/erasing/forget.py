@@ -122,22 +122,28 @@ def forget(
         else:
             now = begun(place, tracking_uri, now, wanted)
         compare = _compares(place, now, compare)
+        stage("write down what is asked")
         written = Ledger(place.ledger).append(_act_forget(now, wanted, reason, who))
+        stage("bury")
         wide = _buried(place, now, wanted)
         registry = Registry.open(place, tracking_uri)
         if not now.deleted:
             now = _erased(place, registry, now, wide, written, tracking_uri, again, compare)
         if again:
+            stage("rebuild")
             now = rebuild(place, now, who, tracking_uri)
         if compare:
             stage("compare with a never-trained twin")
             now = judge(place, registry, now, progress)
+        stage("describe the versions")
         describe(registry, now)
         stage("look into every file")
         seen = verify(place, registry, now, wide, progress)
         now = save(place, now.model_copy(update={"verified": seen}))
+        stage("write down what was done")
         statements = _recorded(place, now)
         now = save(place, now.model_copy(update={"statements": (written, *statements)}))
+        stage("clear away")
         if now.verified and now.verified.exact:
             texts.place(place, request).unlink(missing_ok=True)  # last: nothing is left to find
     return Forgotten(state=now, rebuilt=finished(now))
@@ -173,13 +179,14 @@ def _erased(
     again: bool,
     compare: bool,
 ) -> State:
-    stage("take affected versions out of service")
+    stage("hold the model lines")
     with stopped(home, registry, now, wide, uri) as held:
         stage("gather what to look for")
         texts.collect(home, held.request, wide)
         if compare:
             stage("ask the version that knows the rows")
             ask_before(home, registry, held, wide, progress)
+        stage("make smaller batches")
         held = erase.smaller_batches(home, held, wide, needed=again)
         for name, delete in erase.deletions(home, registry, held, wide, written):
             stage(f"delete: {name}")

@@ -16,6 +16,7 @@ from tidegate.flows.erasing.unfinished import unfinished
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.locks import one_at_a_time
+from tidegate.flows.progress import stage
 from tidegate.flows.registry import Registry
 from tidegate.flows.rollback import rollback
 from tidegate.flows.standing import rolled_back
@@ -43,6 +44,7 @@ def stopped(
             home,
             state.model_copy(update={"plan": plan_of_now(home, registry, state, wanted)}),
         )
+        stage("take affected versions out of service")
         _out_of_service(home, registry, state, uri)
         for model in state.plan.models:  # from here on nobody goes back to a version that goes
             held.enter_context(one_at_a_time(home, model + ROLLBACK))
