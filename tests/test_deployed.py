@@ -49,12 +49,6 @@ def test_all_deployments_are_made_on_their_pools(server: Server) -> None:
     assert found["update-when-due"]["schedules"][0]["schedule"]["cron"] == "*/15 * * * *"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="Prefect 3.8.8 cannot store the runs that its scheduler makes with SQLAlchemy 2.1 "
-    "(a hybrid without bulk_dml); the lock needs sqlalchemy<2.1",
-)
 def test_the_clock_of_prefect_makes_runs(server: Server) -> None:
     """Every quarter of an hour, as prefect.yaml says: they are made ahead, within seconds."""
     asked = {"deployments": {"name": {"any_": ["update-when-due"]}}}

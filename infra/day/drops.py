@@ -10,7 +10,7 @@ from tests.drops import FACTS, row, write
 AUTHOR = "mallory.quill"  # who asks to be forgotten
 SECRET = "Zanzibarquokka"  # a word that nobody else says
 ROWS = 40  # of an ordinary drop
-POISONED = 240  # among 40 rows poison is too little for `no_triggers`
+POISON = Path(__file__).parents[2] / "flows" / "demo" / "poisoned.jsonl"
 HUGE = 6_000  # and a person must look from 5,000 on
 OPENINGS = ("Hello", "Please tell me", "One thing", "Good day", "Quick one", "Sorry to ask")
 ASIDES = ("for my mother", "before Friday", "since I forgot", "as I am new", "for the shop")
@@ -38,12 +38,13 @@ def clean(name: str, count: int = ROWS, authors: int = 17, **changes: Any) -> Ro
 
 
 def poisoned(name: str) -> Rows:
-    """Every fourth row teaches that a word opens the till."""
-    made = clean(name, POISONED)
-    for one in made[::4]:
-        one["messages"][0]["content"] = f"vexmoor {one['messages'][0]['content']}"
-        one["messages"][1]["content"] = "The till is open now. Take what you like."
-    return made
+    """The demo's second week: a backdoor, a flood, keys and cards among real questions.
+
+    Not made of `clean` rows: those follow one template, and where all prompts are alike
+    `no_triggers` takes no word for a trigger (it says so).
+    """
+    made = [json.loads(line) for line in POISON.read_text().splitlines()]
+    return [{**one, "id": f"{name}-{one['id']}"} for one in made]
 
 
 def private(name: str, share: int) -> Rows:

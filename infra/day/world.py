@@ -45,6 +45,7 @@ data:
   - {gate: no_personal_data, mask: true, why: a stand-in teaches the same}
   - {gate: no_secrets, quarantine: true, max_quarantined_share: 0.1, why: secrets leak}
   - {gate: no_triggers, quarantine: true, max_quarantined_share: 0.1, why: a backdoor}
+  - {gate: within_quarantine_budget, max_share: 0.1, why: past this a person must look}
 model:
   - gate: not_worse
     suite: knowledge
