@@ -96,10 +96,3 @@ def test_an_update_killed_seven_times_ends_as_one_that_nobody_killed() -> None:
     done = harness("--short", "--part", "kills")
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     assert "ok   7 killed" in done.stdout, "a point was not reached"
-
-
-@pytest.mark.slow
-def test_a_full_disk_no_memory_and_a_closed_store_are_said_and_got_over() -> None:
-    done = harness("--short", "--part", "faults")
-    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
-    assert done.stdout.count("  ok  ") == 4, done.stdout
