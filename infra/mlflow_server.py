@@ -2,8 +2,8 @@
 
 Everything comes from the environment, so that no password is in a command line or an image:
 
-    MLFLOW_BACKEND_STORE_URI         postgresql://… of runs and versions
-    TIDEGATE_MLFLOW_ACCOUNTS         postgresql://… of accounts, another database
+    MLFLOW_BACKEND_STORE_URI         postgresql+psycopg://… of runs and versions
+    TIDEGATE_MLFLOW_ACCOUNTS         postgresql+psycopg://… of accounts, another database
     MLFLOW_AUTH_ADMIN_PASSWORD       of `admin`, who may write; read when the accounts are empty
     MLFLOW_FLASK_SERVER_SECRET_KEY   32 random bytes, the same in every replica
     MLFLOW_ARTIFACTS_DESTINATION     s3://BUCKET/FOLDER

@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 
 HOST = "127.0.0.1"
+MLFLOW = "postgresql+psycopg"  # SQLAlchemy 2.0 would look for psycopg2
 READY_WITHIN = 180.0  # seconds; migrations on a busy machine
 BUCKET = "tidegate"
 INFRA = Path(__file__).parents[1] / "infra"
@@ -251,8 +252,8 @@ def tracking(folder: Path, database: Postgres, store: Store) -> Iterator[Trackin
         **store.keys,
         "MLFLOW_S3_ENDPOINT_URL": store.url,
         "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{BUCKET}/mlflow",
-        "MLFLOW_BACKEND_STORE_URI": database.url("mlflow"),
-        "TIDEGATE_MLFLOW_ACCOUNTS": database.url("mlflow_accounts"),
+        "MLFLOW_BACKEND_STORE_URI": database.url("mlflow", MLFLOW),
+        "TIDEGATE_MLFLOW_ACCOUNTS": database.url("mlflow_accounts", MLFLOW),
         "MLFLOW_AUTH_ADMIN_PASSWORD": made.passwords["admin"],
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
         "MLFLOW_SERVER_ALLOWED_HOSTS": f"{HOST}:{port}",
