@@ -25,6 +25,7 @@ from tidegate.training.recipe import (
     Preference,
     Recipe,
     SlotChoice,
+    Subspace,
     load_recipe,
 )
 from tidegate.training.rows import read_rows
@@ -64,6 +65,7 @@ METHODS = {
     "ewc factored": recipe("ewc", fisher=Fisher(weight=10.0, form="factored", **ANSWERS)),
     "interpolate": recipe("interpolate", interpolate=Interpolate(share=0.5, max_error=0.2)),
     "sparse": SPARSE,
+    "osf": recipe("osf", subspace=Subspace(share=0.5)),
     "dpo": recipe("dpo", preference=Preference(share=1.0, beta=0.5)),
     "kto": recipe("kto", preference=Preference(share=1.0, beta=0.5)),
 }
@@ -220,6 +222,53 @@ def test_slots_of_an_earlier_update_stay_and_can_run_out(world: World) -> None:
         world.train(many, "sparse third", second.adapter)
 
 
+def touched(world: World, parent: Path | None, trained: Path) -> tuple[float, float]:
+    """Of the update's norm, over all layers: inside the protected block, and on its sides."""
+    from_parent, to = (
+        {} if folder is None else load_file(folder / "adapter_model.safetensors")
+        for folder in (parent, trained)
+    )
+    model, _ = load_model(world.base)
+    scale = LORA.alpha / LORA.rank
+    inside = sides = 0.0
+    for name in (n for n in to if "lora_A" in n):
+        other = name.replace("lora_A", "lora_B")
+        layer = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+        weight = model.get_parameter(f"{layer}.weight").detach().double()
+        before = torch.zeros_like(weight)
+        if from_parent:
+            before = scale * (from_parent[other].double() @ from_parent[name].double())
+        moved = scale * (to[other].double() @ to[name].double()) - before
+        u, _, vh = torch.linalg.svd(weight + before, full_matrices=False)
+        k = min(weight.shape) // 2
+        left, right = u[:, :k].T @ moved, moved @ vh[:k].T
+        inside = max(inside, float((u[:, :k].T @ right).norm() / moved.norm()))
+        sides = max(
+            sides, float(left.norm() / moved.norm()), float(right.norm() / moved.norm())
+        )
+    return inside, sides
+
+
+def test_osf_leaves_the_largest_directions_of_the_base_alone(world: World) -> None:
+    found = world.train(METHODS["osf"], "osf")
+    assert max(touched(world, None, found.adapter)) < 1e-4
+    assert found.after["osf.leak"] < 1e-4
+    assert touched(world, None, world.train(LORA, "lora").adapter)[0] > 0.05
+
+
+def test_osf_on_a_parent_leaves_what_the_merged_weights_do_most(world: World) -> None:
+    parent = world.parent(LORA).adapter
+    found = world.train(METHODS["osf"], "osf on a parent", parent)
+    assert touched(world, parent, found.adapter)[0] < 1e-4
+    plain = world.train(LORA, "lora on a parent", parent).adapter
+    assert touched(world, parent, plain)[0] > 0.05
+
+
+def test_osf_that_leaves_no_room_for_the_rank_is_refused(world: World) -> None:
+    with pytest.raises(TrainingError, match=r"Lower subspace\.share or the rank"):
+        world.train(recipe("osf", subspace=Subspace(share=0.95)), "no room")
+
+
 def test_a_batch_without_corrections_or_thumbs_has_no_pairs(world: World) -> None:
     for method in ("dpo", "kto"):
         found = world.train(METHODS[method], f"{method} plain", new=world.first)
@@ -228,7 +277,7 @@ def test_a_batch_without_corrections_or_thumbs_has_no_pairs(world: World) -> Non
         assert set(found.history[0].losses) == {"new"}
 
 
-@pytest.mark.parametrize("name", ["distill", "ewc", "sparse", "dpo", "interpolate"])
+@pytest.mark.parametrize("name", ["distill", "ewc", "sparse", "osf", "dpo", "interpolate"])
 def test_a_killed_run_asks_the_parent_again_and_ends_with_the_same_adapter(
     name: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ MISTAKES = {
     "bad_section_missing": (4, "needs a section 'anchors'"),
     "bad_section_not_read": (13, "choose method: anchored"),
     "bad_sparse_elsewhere": (4, "for targets: [down_proj]"),
+    "bad_subspace_whole": (13, "share"),
     "bad_target_twice": (7, "named twice"),
     "bad_targets_not_a_list": (7, "targets"),
     "bad_unknown_key": (5, "did you mean 'rank'?"),

@@ -56,6 +56,7 @@ seed: 5
 """
 REPLAY = "replay: {share: 0.25}\n"
 SCALE = "scale: [1.0, 0.5, 0.25]\n"
+SUBSPACE = "subspace: {share: 0.5}\n"
 
 
 class World:
@@ -71,7 +72,7 @@ class World:
         policy, recipe = self.folder / f"p{gain}.yaml", self.folder / f"{method}.yaml"
         policy.write_text(POLICY.replace("AT_LEAST", gain))
         text = RECIPE.replace("BASE", str(self.base)).replace("METHOD", method)
-        more = {"replay": REPLAY, "scaled": SCALE}.get(method, "")
+        more = {"replay": REPLAY, "scaled": SCALE, "osf": SUBSPACE}.get(method, "")
         recipe.write_text(text.replace("method: scaled", "method: lora") + more)
         return {
             "drops": [str(drop)],
@@ -283,3 +284,11 @@ def test_two_updates_of_one_line_do_not_run_at_once(world: World, first: UpdateR
 
     with FileLock(world.home.updates / "tiny.lock"), pytest.raises(UsageError, match="running"):
         world.update(world.clean, gain="0.1")
+
+
+def test_osf_from_a_recipe_is_promoted_with_its_leak_on_record(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    result = world.update(world.clean, method="osf")
+    assert result.decision.action is Action.PROMOTE, result.decision
+    (note,) = world.home.root.rglob(f"{result.update_id}/**/trained.json")
+    assert 0 <= json.loads(note.read_bytes())["after"]["osf.leak"] < 1e-4

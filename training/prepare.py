@@ -15,14 +15,16 @@ from tidegate.training.recipe import Recipe
 from tidegate.training.rows import Row, Rows
 from tidegate.training.slots import claim_slots
 from tidegate.training.step import PREFERENCES
+from tidegate.training.subspace import Subspaces, protect
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The rows of every term with what their losses compare with, and the penalties."""
+    """The rows of every term with what their losses compare with, and what holds weights."""
 
     rows: dict[Source, Sequence[Row]]
     penalties: tuple[Consolidation, ...]
+    subspaces: Subspaces | None
 
 
 def prepare(
@@ -45,7 +47,7 @@ def prepare(
     for part in parts:
         if isinstance(part, Slots):
             claim_slots(model, read["new"].rows, read[part.source].rows, part.count)
-    return Prepared(rows, penalties)
+    return Prepared(rows, penalties, protect(model, parts))
 
 
 def _taught(model: Any, rows: Sequence[Row], k: int) -> tuple[Row, ...]:

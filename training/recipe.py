@@ -30,6 +30,7 @@ __all__ = [
     "Replay",
     "Schedule",
     "SlotChoice",
+    "Subspace",
     "YamlError",
     "load_recipe",
 ]
@@ -108,6 +109,12 @@ class SlotChoice(Answers):
     count: int = Field(ge=1, le=1024, description="neurons of each layer for one update")
 
 
+class Subspace(Noun):
+    """How many directions of each layer's weight an update keeps out of."""
+
+    share: Number = Field(gt=0, lt=1, description="of its singular directions, largest first")
+
+
 class Interpolate(Noun):
     """How far the candidate goes from its parent towards what was trained."""
 
@@ -153,6 +160,7 @@ class Recipe(Noun):
     anchors: Anchors | None = None
     fisher: Fisher | None = None
     slots: SlotChoice | None = None
+    subspace: Subspace | None = None
     interpolate: Interpolate | None = None
     preference: Preference | None = None
     scale: Annotated[tuple[Number, ...] | None, Field(strict=False)] = Field(
@@ -183,6 +191,7 @@ SECTIONS: dict[str, type[Noun]] = {
     "anchors": Anchors,
     "fisher": Fisher,
     "slots": SlotChoice,
+    "subspace": Subspace,
     "interpolate": Interpolate,
     "preference": Preference,
 }

@@ -31,7 +31,7 @@ from tidegate.training.adapter import (
 from tidegate.training.anchors import read_anchors
 from tidegate.training.base import Base, load_model
 from tidegate.training.blend import blend
-from tidegate.training.methods import Blend, Part, Source, Term, load_methods
+from tidegate.training.methods import Blend, Part, Protected, Source, Term, load_methods
 from tidegate.training.packing import Item, pack, packs_exactly
 from tidegate.training.plan import plan
 from tidegate.training.preference import read_pairs, read_ratings
@@ -72,7 +72,7 @@ def train(
         "pairs": new,
         "ratings": new,
     }
-    asked = [part.source for part in parts if not isinstance(part, Blend)]
+    asked = [part.source for part in parts if not isinstance(part, Blend | Protected)]
     used = {source: path for source in asked if (path := sources[source]) is not None}
     if "anchors" in asked and anchors is None:
         raise TrainingError(
@@ -146,6 +146,8 @@ def _run(
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, recipe.clip))
         _refuse_nan(number, losses, norm)
         optimizer.step()
+        if prepared.subspaces:
+            prepared.subspaces.hold()
         optimizer.zero_grad()
 
         tokens = sum(one.tokens for one in packs)
@@ -167,6 +169,7 @@ def _run(
             standing = checkpoint.Standing(number + 1, notes)
             checkpoint.save(work, inputs, standing, model, optimizer)
 
+    leaks = {"osf.leak": prepared.subspaces.leak()} if prepared.subspaces else {}
     digest, after = _saved(model, base, parent, parts, work)
     trained = Trained(
         adapter=work / "adapter",
@@ -178,7 +181,7 @@ def _run(
         packed=packed,
         history=tuple(history),
         counts=_counts(read, steps),
-        after=after,
+        after=leaks | after,
     )
     finish(work, trained)
     return trained

@@ -7,6 +7,7 @@ compute, so that reading a recipe loads no torch.
     Term     rows of one source, and the loss on them          training/losses.py, preference.py
     Penalty  a cost of moving the weights, on no rows          training/fisher.py
     Slots    which weights may move at all                     training/slots.py
+    Protected  directions that the update stays out of           training/subspace.py
     Blend    what becomes of the adapter after the last step   training/blend.py
 """
 
@@ -62,7 +63,14 @@ class Blend:
     max_error: float  # of the rank that the adapter has, as a part of the update's own size
 
 
-Part = Term | Penalty | Slots | Blend
+@dataclass(frozen=True)
+class Protected:
+    """The update stays out of a share of each layer's singular directions, largest first."""
+
+    share: float
+
+
+Part = Term | Penalty | Slots | Protected | Blend
 Parts = Callable[["Recipe"], tuple[Part, ...]]
 NEW = Term("new", "cross_entropy", share=1.0, weight=1.0)
 
