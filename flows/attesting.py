@@ -20,11 +20,13 @@ from tidegate.flows.signing.envelope import IN_TOTO
 from tidegate.flows.signing.head import Head, HeadError, read_head
 from tidegate.flows.signing.in_toto import validate
 from tidegate.flows.signing.keys import PublicKey
+from tidegate.flows.standing import erased, rolled_back
 from tidegate.flows.usage import UsageError
 from tidegate.gates import merkle
 from tidegate.gates.attestations import attestations
 from tidegate.gates.audit import BrokenLedger
 from tidegate.gates.digest import canonical
+from tidegate.gates.types import Action
 
 PROOF = "c2sp.org/tlog-proof@v1"
 
@@ -32,7 +34,8 @@ PROOF = "c2sp.org/tlog-proof@v1"
 def bundle(ledger: Ledger, digest: str) -> bytes:
     """The statement of one act and all that follows from it, an envelope a line.
 
-    Raises UsageError if the ledger has no such statement, or it is from before signatures.
+    Raises UsageError if the ledger has no such statement, if it is from before signatures, or
+    if the version that it promoted had to go since: nobody should sign today that it may serve.
     """
     entry = _found(ledger, digest)
     if entry.keyid is None:
@@ -40,11 +43,29 @@ def bundle(ledger: Ledger, digest: str) -> bytes:
             f"the statement {digest} was written before statements were signed: there is "
             "nothing to export; `tidegate ledger prove` shows that it is in the ledger"
         )
+    _refuse_gone(ledger, entry)
     lines = [entry.line + b"\n"]
     for _, record in sorted(attestations(entry.record).items()):
         validate(record)
         lines.append(envelope.seal(canonical(record), IN_TOTO, ledger.keys.signer()))
     return b"".join(lines)
+
+
+def _refuse_gone(ledger: Ledger, entry: Entry) -> None:
+    said = entry.record["predicate"]
+    about, model = said["about"], said["model"]
+    if said["act"] != "decide" or about.get("action") != Action.PROMOTE:
+        return
+    written, version = ledger.read(), str(about["version"])
+    for word, gone in (
+        ("rolled back", rolled_back(written, model, version)),
+        ("erased", erased(written, model, version)),
+    ):
+        if gone is not None:
+            raise UsageError(
+                f"version {version} of {model!r} was {word} since, by {gone}: to show that it was "
+                f"once decided, use tidegate ledger prove {entry.index}"
+            )
 
 
 @dataclass(frozen=True)

@@ -268,7 +268,7 @@ def import_suite(
     console.print(f"{suite.n:,} items in {suite.path}; name it as `suite: {suite.name}`")
 
 
-@app.command()
+@app.command(epilog="Example: tidegate serve --model support")
 def serve(
     model: Model = "assistant",
     drops: Annotated[
@@ -285,7 +285,7 @@ def serve(
     run_services(place, console, model, drops, port, prefect_port)
 
 
-@app.command()
+@app.command(epilog="Example: tidegate doctor --json")
 def doctor(home: Place = None, tracking_uri: Tracking = None, as_json: AsJson = False) -> None:
     """Look at versions, model, registry, keys and engines: what is wrong and what to do."""
     place, console = start(home, as_json)
@@ -299,7 +299,7 @@ def doctor(home: Place = None, tracking_uri: Tracking = None, as_json: AsJson = 
     raise typer.Exit(USAGE if any(not finding.good for finding in findings) else 0)
 
 
-@app.command()
+@app.command(epilog="Example: tidegate demo --home demo-home")
 def demo(home: Place = None) -> None:
     """A full governed cycle on a real model, then a poisoned drop that is refused."""
     place, console = start(home, False)

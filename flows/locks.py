@@ -20,8 +20,8 @@ def one_at_a_time(home: Home, model: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise UsageError(
-            f"another update of {model!r} is running; wait for it, or give this one another "
-            "--model"
+            f"{model!r} is being changed by another command (an update, an approval, an erasure); "
+            "wait for it to end, and run this again"
         ) from None
     try:
         yield

@@ -281,7 +281,8 @@ class Registry(Versions):
         if now != expected:
             raise RegistryError(
                 f"the champion of {name!r} is version {now}, not {expected}: someone moved it "
-                "meanwhile. Look at the ledger, and run the update again against the new one"
+                f"meanwhile. Look with tidegate reconcile --model {name}, and run the update again "
+                f"against the new one: tidegate update DROPS --model {name}"
             )
 
     def _same_base(self, name: str, anchor: str, digest: str) -> BaseCard:

@@ -12,6 +12,7 @@ from tests.test_quarantine import Killed, killed_at
 from tests.waiver_world import NOW, World, empty_database, world
 from tidegate.flows import learned, replay_store
 from tidegate.flows.approving.cases import AnswerError, open_case
+from tidegate.flows.asked import remember
 from tidegate.flows.deciding.version import EvidenceLost, Undecidable
 from tidegate.flows.one_update import UpdateResult
 from tidegate.flows.registry import Registry, RegistryError
@@ -19,6 +20,7 @@ from tidegate.flows.rollback import rollback
 from tidegate.flows.signing import envelope
 from tidegate.flows.tracking import Runs
 from tidegate.gates.approval import PAYLOAD_TYPE, Answer
+from tidegate.gates.digest import digest_bytes
 from tidegate.gates.types import Action
 from tidegate.gates.waiver import PAYLOAD_TYPE as WAIVER
 
@@ -201,3 +203,21 @@ def test_what_was_never_trained_cannot_be_answered(world: World) -> None:
     world.update("u-1", kept=0.0)
     with pytest.raises(Undecidable, match="never trained"):
         _ = open_case(world.home, "m", "2").subject
+
+
+def test_who_is_no_reviewer_any_more_answers_nothing(world: World) -> None:
+    """Neither by a new answer, nor by one that was signed while the key was still named."""
+    world.update("u-1", world.policy(TWO), gain=-0.2)
+    path = world.folder / f"{digest_bytes(TWO.encode())[7:15]}.yaml"
+    remember(world.home.updates / "u-1", str(path), None, None, None)
+    assert says(world, "ada").action is Action.HOLD
+    reviewers = world.folder / "reviewers.yaml"
+    lines = reviewers.read_text().splitlines()
+    reviewers.write_text("\n".join(line for line in lines if '"ada"' not in line) + "\n")
+    with pytest.raises(AnswerError, match="none any more"):
+        says(world, "ada")
+    done = says(world, "bob")
+    assert (done.action, done.names) == (Action.HOLD, ("bob",))
+    reviewers.unlink()
+    with pytest.raises(Undecidable, match="who may still answer"):
+        says(world, "bob")

@@ -75,7 +75,7 @@ def answer(
     registry = Registry.open(home, tracking_uri)
     number = registry.aliases(model).get(version, version)
     with one_at_a_time(home, model):
-        case = open_case(home, model, number)
+        case = open_case(home, model, number, rules[0] if rules else None)
         reviewer = _reviewer(case, signer)
         if case.word == "approve" and word == "refuse":
             raise AnswerError(
@@ -118,6 +118,12 @@ def _reviewer(case: Case, signer: CryptoSigner) -> Reviewer:
     reviewer = case.reviewer(key)
     if reviewer is None:
         raise AnswerError(no_reviewers_key(key.keyid))
+    if case.is_revoked(key.keyid):
+        raise AnswerError(
+            f"{reviewer.name} was a reviewer when version {case.entry.version} was decided, and is "
+            "none any more: the policy's file of reviewers does not name this key. Somebody "
+            "who is one has to answer"
+        )
     refused = may_not_answer([reviewer], policy, case.requester)
     if refused:
         raise AnswerError("; ".join(refused))

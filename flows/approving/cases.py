@@ -4,8 +4,8 @@ Answers are DSSE envelopes below `approvals/` in the home, a folder for each sta
 a version. A file that is damaged, foreign, expired or about anything else counts for nothing;
 `answers` says why. Whether it counts is asked of gates/approval.py.
 
-Limit: the reviewers who count are those that the policy of the update named. A key that was
-taken out of reviewers.yaml since counts for updates that were decided before.
+The reviewers who count are those that the policy of the update named and that its file of
+reviewers still names today: a key that was taken out counts no more, whatever it signed.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tidegate.flows.asked import recall
 from tidegate.flows.deciding.version import Decided, Undecidable, about, decided
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
@@ -23,8 +24,10 @@ from tidegate.flows.signing import envelope
 from tidegate.flows.signing.keys import PublicKey
 from tidegate.flows.usage import UsageError
 from tidegate.gates.approval import PAYLOAD_TYPE, Answer, Subject, Word, refusals
+from tidegate.gates.policy.load import load_policy
 from tidegate.gates.policy.nouns import Policy, Reviewer
 from tidegate.gates.types import Noun, Ruling
+from tidegate.gates.yaml_file import YamlError
 
 MOST_BYTES = 1 << 20
 WORDS: dict[str, Word] = {"approvals": "approve", "refusals": "refuse"}  # in a statement
@@ -52,6 +55,7 @@ class Case:
     version: Decided
     entry: Entry  # the statement that holds it
     settled: Entry | None  # the statement that their answers led to
+    given: Policy | None = None  # the policy as it is today, if whoever asks gave it
 
     @property
     def policy(self) -> Policy:
@@ -102,6 +106,31 @@ class Case:
     def reviewer(self, key: PublicKey) -> Reviewer | None:
         return reviewers_by_key(self.policy).get(key.keyid)
 
+    def is_revoked(self, keyid: str) -> bool:
+        """Whether the file of reviewers does not name this key any more."""
+        return self.today is not None and keyid not in self.today
+
+    @cached_property
+    def today(self) -> dict[str, Reviewer] | None:
+        """Reviewers by key as the policy's file names them today.
+
+        None for an update from before it was kept where its policy is. Raises Undecidable if
+        the file cannot be read: then nobody knows who may still answer.
+        """
+        if self.given is not None:
+            return reviewers_by_key(self.given)
+        asked = recall(self.home, self.version.past.entry.update_id)
+        if asked is None:
+            return None
+        try:
+            return reviewers_by_key(load_policy(Path(asked.policy)))
+        except (OSError, YamlError) as no:
+            raise Undecidable(
+                f"{asked.policy}: the policy of version {self.entry.version} cannot be read, so "
+                f"nobody knows who may still answer ({no}); put it back, or name the file with "
+                "--policy"
+            ) from None
+
     def answers(self, now: datetime) -> tuple[AnswerState, ...]:
         """Every file of an answer, by name."""
         return tuple(self._state(path, now) for path in sorted(self.folder.glob("[!.]*.json")))
@@ -137,21 +166,23 @@ class Case:
             now=now,
         )
         keyid = signatures.good[0] if signatures.good else ""
+        if keyid and self.is_revoked(keyid):
+            reasons = [*reasons, f"{known[keyid].name} is no reviewer any more"]
         return AnswerState(path=path, answer=answer, keyid=keyid, reasons=tuple(reasons))
 
 
-def open_case(home: Home, model: str, version: str) -> Case:
+def open_case(home: Home, model: str, version: str, today: Policy | None = None) -> Case:
     """The version with the statement that people answer about it, by its number.
 
-    Once they answered, that is the one which their decision superseded. Raises what `decided`
+    today: the policy as it is now, instead of the file that the update was asked with. Once they answered, that is the one which their decision superseded. Raises what `decided`
     raises.
     """
     found = decided(home, model, version)
     said = about(found.latest)
     if not any(said.get(kind) for kind in WORDS):
-        return Case(home, model, found, found.latest, None)
+        return Case(home, model, found, found.latest, None, today)
     held = [entry for entry in found.entries if entry.statement == said["supersedes"]]
-    return Case(home, model, found, held[0], found.latest)
+    return Case(home, model, found, held[0], found.latest, today)
 
 
 def reviewers_by_key(policy: Policy) -> dict[str, Reviewer]:

@@ -74,7 +74,7 @@ def _finish(
     rules: Rules | None,
 ) -> Answered:
     with one_at_a_time(home, model):
-        case = open_case(home, model, version)
+        case = open_case(home, model, version, rules[0] if rules else None)
         if case.settled is None:
             refuse_unanswerable(case, "refuse")  # unless it is held
             if rules is not None:
