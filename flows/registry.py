@@ -179,7 +179,7 @@ class Registry(Versions):
     def has_rolled_back(self, name: str, to: str) -> bool:
         """Whether the aliases are as a rollback to this version leaves them."""
         aliases, must = self.aliases(name), self._must(name)
-        return (aliases.get(CHAMPION), aliases.get(PREVIOUS)) == (to, must.now.previous)
+        return (aliases.get(CHAMPION), aliases.get(PREVIOUS)) == (to, must.previous)
 
     def rollback(self, name: str, to: str, *, statement: str) -> Moved:
         """Serve an earlier version again, as a statement of the ledger says.
@@ -196,7 +196,7 @@ class Registry(Versions):
             if before != to:
                 self._set_alias(name, CHAMPION, to)
                 self._still(name, to)
-            earlier = self._must(name).now.previous
+            earlier = self._must(name).previous
             with asking(f"set the alias {PREVIOUS} of {name!r}"):
                 if earlier:
                     self.client.set_registered_model_alias(name, PREVIOUS, earlier)

@@ -79,15 +79,14 @@ def rollback(
         aliases = registry.aliases(model)
         wanted = aliases.get(to, to) if to else None
         if last is not None and last.act == "rollback" and last.version is not None:
-            begun = not registry.has_rolled_back(model, last.version)
-            mine = _request(to, reason, who, before)
-            if (
-                wanted == last.version
-                or (begun and wanted is None)
-                or _asked(home, model) == mine
-            ):
+            asked = _asked(home, model)
+            done = registry.has_rolled_back(model, last.version)
+            # `previous` alone is no sign of a killed rollback: anybody can have moved it.
+            begun = not done and (asked is not None or aliases.get("champion") != last.version)
+            mine = asked == _request(to, reason, who, before)
+            if wanted == last.version or (begun and wanted is None) or mine:
                 return _moved(registry, model, last.version, last.statement)
-            if begun:
+            if not done:
                 _moved(registry, model, last.version, last.statement)
         was = registry.aliases(model).get("champion")
         if was is None:
@@ -116,8 +115,8 @@ def rollback(
             decided_at=datetime.now(UTC),
         )
         if to != target:
-            asked = _request(to, reason, who, last)
-            durable.replace(_note(home, model), asked.model_dump_json().encode())
+            request = _request(to, reason, who, last)
+            durable.replace(_note(home, model), request.model_dump_json().encode())
         return _moved(registry, model, target, Ledger(home.ledger).append(record))
 
 

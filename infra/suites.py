@@ -22,7 +22,7 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from tidegate.evals.files import write_whole
-from tidegate.evals.harness import run_suites
+from tidegate.evals.harness import measure as run_suites
 from tidegate.evals.suite import Choices, Suite, find_suites, load_suite
 from tidegate.flows.home import Home
 from tidegate.training.base import find_base, load_model

@@ -82,7 +82,7 @@ def apply_waivers(
     number = registry.aliases(model).get(version, version)
     with one_at_a_time(home, model):
         about = decided(home, model, number)
-        checks = [check_for(about, model, read(path), path, now) for path in files]
+        checks = [check_for(home, about, model, read(path), path, now) for path in files]
         refused = [f"{c.path}: {reason}" for c in checks for reason in c.reasons]
         if refused or not checks:
             raise WaiverError("; ".join(refused) or "no waiver was given")

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from securesystemslib.signer import CryptoSigner
 
+from tidegate.flows.deciding.reviewers_now import policy_now
 from tidegate.flows.deciding.version import Decided, decided
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
@@ -131,16 +132,17 @@ def check_waiver(data: bytes, path: Path, home: Home, now: datetime) -> WaiverCh
         about = decided(home, waiver.model, waiver.version)
     except (UsageError, BrokenLedger) as no:
         return _damaged(data, path, now, str(no))
-    return check_for(about, waiver.model, data, path, now)
+    return check_for(home, about, waiver.model, data, path, now)
 
 
 def check_for(
-    about: Decided, model: str, data: bytes, path: Path, now: datetime
+    home: Home, about: Decided, model: str, data: bytes, path: Path, now: datetime
 ) -> WaiverCheck:
     """Hold a waiver against one version of a model line, whatever it says it is for."""
     try:
         entry, policy = about.past.entry, about.past.policy
-        check = _check(data, path, policy, model, entry.version, about.candidate, now)
+        rules = policy_now(home, about.past)
+        check = _check(data, path, rules, model, entry.version, about.candidate, now)
     except (UsageError, BrokenLedger) as no:
         return _damaged(data, path, now, str(no))
     if check.waiver is None or wrong_gate(check.waiver, policy):
