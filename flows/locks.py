@@ -20,7 +20,7 @@ def one_at_a_time(home: Home, model: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise UsageError(
-            f"{model!r} is being changed by another command (an update, an approval, an erasure); "
+            f"another command (an update, an approval, an erasure) is running on {model!r}; "
             "wait for it to end, and run this again"
         ) from None
     try:
