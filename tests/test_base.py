@@ -110,8 +110,10 @@ def test_the_embedded_base_is_unpacked_once_and_chats(
     cache = tmp_path_factory.mktemp("cache")
     stages: list[str] = []
     name = "19b3e960cb78f0d162924d69743cc2763308b85dbd511b87e80f633e704c6f91"
-    left = cache / f".{name}.{os.getpid()}"  # of a process that was killed in unpacking
-    left.mkdir()
+    left = (
+        cache / "base" / f".{name}.{os.getpid()}"
+    )  # of a process that was killed in unpacking
+    left.mkdir(parents=True)
     base = find_base("smollm2-135m-instruct", cache, lambda p: stages.append(p.stage))
     again = find_base("smollm2-135m-instruct", cache, lambda p: stages.append(p.stage))
     assert again == base and not left.exists()

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from tests import test_update
 from tests.drops import row, write
-from tests.test_forget import CHILD
 from tidegate.evals.recall import Examinee, Recall, make_exam, recall
 from tidegate.flows.cli import app
 from tidegate.flows.erasing import state as states
@@ -51,6 +50,24 @@ def codes(who: str, count: int, first: int) -> list[dict[str, Any]]:
         )
         for n in range(count)
     ]
+
+
+# A process that is killed when this stage is announced.
+CHILD = """
+import json, os, signal, sys
+from pathlib import Path
+from tidegate.flows.environment import prepare
+from tidegate.flows.home import Home
+given = json.loads(sys.argv[1])
+prepare(Home(Path(given["home"])))
+from tidegate.flows import progress
+from tidegate.flows.erasing.forget import forget
+def report(now):
+    if now.stage.startswith(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+progress._report.set(report)
+forget(**given)
+"""
 
 
 class Erasure:

@@ -42,6 +42,8 @@ def tiny_arms(*names: str) -> tuple[Arm, ...]:
                 changed["interpolate"] = recipe.interpolate.model_copy(
                     update={"max_error": 1.0}
                 )
+            if recipe.subspace is not None:  # 16 directions in its smallest layer
+                changed["rank"] = 8
             if recipe.method == "sparse":
                 changed["learning_rate"] = 0.05
             recipe = recipe.model_copy(update=changed)

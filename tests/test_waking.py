@@ -78,7 +78,20 @@ class Place:
             },
             decided_at=NOW - timedelta(days=days_ago),
         )  # fmt: skip
+        if act == "promote":
+            self._blessed(model)
         return Ledger(self.home.ledger).append(record)
+
+    def _blessed(self, model: str) -> None:
+        """Version 1 serves, so that another one can take its place."""
+        record = statement(
+            act="bless",
+            model=model,
+            subjects={"base": digest_bytes(b"base")},
+            about={"decision_id": f"bless {model}"},
+            decided_at=NOW - timedelta(days=99),
+        )
+        Ledger(self.home.ledger).append(record)
 
     def look(self, rows: int = 20, **more: Any) -> Waking:
         given = {"age": 7 * DAY, "now": NOW, "model": "assistant", **more}
