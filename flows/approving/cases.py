@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tidegate.flows.asked import recall
+from tidegate.flows.deciding.reviewers_now import policy_now
 from tidegate.flows.deciding.version import Decided, Undecidable, about, decided
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
@@ -24,10 +24,8 @@ from tidegate.flows.signing import envelope
 from tidegate.flows.signing.keys import PublicKey
 from tidegate.flows.usage import UsageError
 from tidegate.gates.approval import PAYLOAD_TYPE, Answer, Subject, Word, refusals
-from tidegate.gates.policy.load import load_policy
 from tidegate.gates.policy.nouns import Policy, Reviewer
 from tidegate.gates.types import Noun, Ruling
-from tidegate.gates.yaml_file import YamlError
 
 MOST_BYTES = 1 << 20
 WORDS: dict[str, Word] = {"approvals": "approve", "refusals": "refuse"}  # in a statement
@@ -107,29 +105,12 @@ class Case:
         return reviewers_by_key(self.policy).get(key.keyid)
 
     def is_revoked(self, keyid: str) -> bool:
-        """Whether the file of reviewers does not name this key any more."""
-        return self.today is not None and keyid not in self.today
+        """Whether the file of reviewers does not name this key any more, or not just so."""
+        return keyid not in reviewers_by_key(self._now)
 
     @cached_property
-    def today(self) -> dict[str, Reviewer] | None:
-        """Reviewers by key as the policy's file names them today.
-
-        None for an update from before it was kept where its policy is. Raises Undecidable if
-        the file cannot be read: then nobody knows who may still answer.
-        """
-        if self.given is not None:
-            return reviewers_by_key(self.given)
-        asked = recall(self.home, self.version.past.entry.update_id)
-        if asked is None:
-            return None
-        try:
-            return reviewers_by_key(load_policy(Path(asked.policy)))
-        except (OSError, YamlError) as no:
-            raise Undecidable(
-                f"{asked.policy}: the policy of version {self.entry.version} cannot be read, so "
-                f"nobody knows who may still answer ({no}); put it back, or name the file with "
-                "--policy"
-            ) from None
+    def _now(self) -> Policy:
+        return policy_now(self.home, self.version.past, self.given)
 
     def answers(self, now: datetime) -> tuple[AnswerState, ...]:
         """Every file of an answer, by name."""

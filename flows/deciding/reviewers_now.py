@@ -9,29 +9,34 @@ Limit: updates from before that path was kept are answered for by the reviewers 
 from pathlib import Path
 
 from tidegate.flows.asked import recall
+from tidegate.flows.deciding.version import Undecidable
 from tidegate.flows.home import Home
 from tidegate.flows.looking_back.history import Past
-from tidegate.flows.usage import UsageError
 from tidegate.gates.policy.load import load_policy
 from tidegate.gates.policy.nouns import Policy
+from tidegate.gates.yaml_file import YamlError
 
 
-def policy_now(home: Home, past: Past) -> Policy:
+def policy_now(home: Home, past: Past, given: Policy | None = None) -> Policy:
     """The update's policy with those of its reviewers who are still in the file, just so.
 
-    Nobody becomes a reviewer by this, and no rule changes. Raises UsageError if the policy is
-    not where it was any more, and YamlError if it, or the file of reviewers, cannot be read.
+    given: the policy as it is today, instead of the file that the update was asked with.
+    Nobody becomes a reviewer by this, and no rule changes. Raises Undecidable if the policy, or
+    its file of reviewers, cannot be read: then nobody knows who may still answer.
     """
     asked = recall(home, past.entry.update_id)
-    if asked is None or not past.policy.reviewers:
+    if not past.policy.reviewers or (asked is None and given is None):
         return past.policy
-    path = Path(asked.policy)
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: the policy of version {past.entry.version} is not there any more, so nobody "
-            "knows who of its reviewers still is one; put it back with its file of reviewers, or "
-            f"run the update again: tidegate update batch:{past.batch.digest} --policy POLICY.yaml"
-        )
-    today = load_policy(path).reviewers
-    left = tuple(one for one in past.policy.reviewers if one in today)
+    if given is None:
+        assert asked is not None
+        try:
+            given = load_policy(Path(asked.policy))
+        except (OSError, YamlError) as no:
+            raise Undecidable(
+                f"{asked.policy}: the policy of version {past.entry.version} cannot be read, so "
+                f"nobody knows who may still answer ({no}); put it back with its file of "
+                "reviewers (tidegate approve also takes it by --policy), or run the update again: "
+                f"tidegate update batch:{past.batch.digest} --policy POLICY.yaml"
+            ) from None
+    left = tuple(one for one in past.policy.reviewers if one in given.reviewers)
     return past.policy.model_copy(update={"reviewers": left})
