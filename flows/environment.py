@@ -71,6 +71,9 @@ def prepare(home: Home, *, online: bool = False) -> None:
     # It sets its own level to INFO when it is imported; a filter stays.
     chatty = logging.getLogger("great_expectations.data_context.types.base")
     chatty.addFilter(lambda record: record.levelno >= logging.WARNING)
+    # It prints the traceback of an error that it raises as well, and that we report in one line.
+    database = logging.getLogger("mlflow.store.db.utils")
+    database.addFilter(lambda record: record.exc_info is None)
     for kind in (FutureWarning, DeprecationWarning):  # of packages that the lock pins
         warnings.simplefilter("ignore", kind)
 

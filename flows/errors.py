@@ -2,10 +2,10 @@
 
 from tidegate.evals.suite import SuiteError
 from tidegate.flows.checking.quarantine_keys import BrokenQuarantine
+from tidegate.flows.connection import RegistryError
 from tidegate.flows.documents.markdown import DocumentError
 from tidegate.flows.ingest import IngestError
 from tidegate.flows.reconciling.finding import Unreconciled
-from tidegate.flows.tracking import RegistryError
 from tidegate.flows.usage import UsageError
 from tidegate.gates.audit import BrokenLedger
 from tidegate.gates.policy.calibration import CalibrationError

@@ -19,11 +19,12 @@ from pathlib import Path
 from filelock import FileLock
 from filelock import Timeout as LockTimeout
 
+from tidegate.flows.connection import RegistryError, asking, connect
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.reconciling.expected import Expected, expected
 from tidegate.flows.standing import why_never_again
-from tidegate.flows.tracking import UPDATE_TAG, RegistryError, asking, connect
+from tidegate.flows.tracking import UPDATE_TAG
 from tidegate.flows.versions import (
     STATEMENT_TAG,
     VERDICT_TAG,

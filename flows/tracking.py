@@ -1,29 +1,19 @@
-"""The connection to MLflow, and the runs in which an update leaves its evidence.
+"""The runs of MLflow in which an update leaves its evidence.
 
 One parent run per update, one nested run per stage; both are found again by their tags, so
 an update that was killed and is started again continues its own runs. MLflow is asked
 through a client of its own, never through the fluent interface: there is no active run
 that a second update in the same process could write into.
-
-Every failure of MLflow leaves here as a RegistryError that says what was asked, of whom,
-and what to do, within seconds.
 """
 
-import errno
 import json
-import os
-import socket
-import sqlite3
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from tidegate.flows.environment import DEFAULTS
+from tidegate.flows.connection import RegistryError, asking
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,152 +22,9 @@ if TYPE_CHECKING:
 UPDATE_TAG = "gov.update_id"
 STAGE_TAG = "gov.stage"
 PARENT_TAG = "mlflow.parentRunId"
-WAIT = 5.0  # seconds that MLflow's server or database may take to answer at all
-DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 COLUMN_TYPES = {"string": "string", "bool": "boolean", "int64": "long", "double": "double"}
 DATASET_DIGEST_LIMIT = 36
 PARAM_LIMIT, RUN_TAG_LIMIT, PER_BATCH = 6_000, 8_000, 100
-
-
-class RegistryError(Exception):
-    """MLflow cannot do what was asked, or holds something else than it should."""
-
-
-# Of write(2), and SQLite's words for the same.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FULL_SAYS = ("disk I/O error", "database or disk is full")
-
-
-@contextmanager
-def asking(what: str) -> Iterator[None]:
-    """Turn every failure of MLflow, its database or its server into a RegistryError."""
-    from alembic.util import CommandError
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, CommandError, RequestException) as no:
-        # The last line of SQLAlchemy's messages is a link; the first says what went wrong.
-        first = (str(no).splitlines() or [type(no).__name__])[0][:500]
-        if said := _turned_away(no):
-            raise RegistryError(f"MLflow could not {what}: {said}") from no
-        if said := _no_room(no):
-            raise RegistryError(f"MLflow could not {what}: {said}") from no
-        raise RegistryError(f"MLflow could not {what}: {first}") from no
-    except OSError as no:
-        raise RegistryError(f"could not {what}: {no}; look at MLflow's artifact store") from no
-
-
-def _no_room(no: BaseException | None) -> str | None:
-    """What would do, where a full disk is behind it; SQLite and MLflow hide that deep inside."""
-    while no is not None:
-        full = isinstance(no, OSError) and no.errno in FULL
-        if full or any(said in str(no) for said in FULL_SAYS):
-            return "a file could not be written; is there space left on the disk?"
-        no = no.__cause__ or no.__context__
-    return None
-
-
-def _turned_away(no: Exception) -> str | None:
-    """What would do, where MLflow's server does not know us, or knows us and will not."""
-    answer = getattr(no, "response", None)  # of requests; MLflow's own errors have a word
-    found = getattr(answer, "status_code", None) or getattr(no, "error_code", None)
-    who = os.environ.get("MLFLOW_TRACKING_USERNAME")
-    if found in (401, "UNAUTHENTICATED"):
-        asks = f"{who!r} with this password" if who else "who asks"
-        return (
-            f"the server does not know {asks}; set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD"
-        )
-    if found in (403, "PERMISSION_DENIED"):
-        return (
-            f"the account {who!r} may not; run this where the account of the pool `promote` is"
-        )
-    return None
-
-
-def connect(tracking_uri: str) -> "MlflowClient":
-    """A client for tracking and registry, after a look whether anybody is there.
-
-    Raises RegistryError within seconds where MLflow itself would retry for minutes.
-    """
-    for name, value in DEFAULTS.items():
-        if name.startswith("MLFLOW_"):  # short timeouts, no telemetry, also without prepare()
-            os.environ.setdefault(name, value)
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    # Standard output belongs to the caller's document; MLflow would print links there.
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    parts = urlsplit(tracking_uri)
-    scheme = parts.scheme.split("+")[0]
-    if scheme == "sqlite":
-        _look_at_sqlite(Path(parts.path[1:]))
-    elif scheme in ("http", "https"):
-        _look_at_server(tracking_uri)
-    elif scheme in DATABASE_PORTS and parts.hostname:
-        _look_at_port(tracking_uri, parts.hostname, parts.port or DATABASE_PORTS[scheme])
-    # Imported here: it takes seconds, and the variables above are read on import.
-    from mlflow import MlflowClient
-
-    with asking(f"open {shown(tracking_uri)}"):
-        client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-        client.search_registered_models(max_results=1)
-    return client
-
-
-def shown(uri: str) -> str:
-    """The URI without user name and password, for messages."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return parts._replace(netloc=parts.netloc.rsplit("@", 1)[1]).geturl()
-
-
-def _look_at_sqlite(path: Path) -> None:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return
-    try:
-        database = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=WAIT)
-        try:
-            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            database.execute("BEGIN IMMEDIATE")
-            database.rollback()
-        finally:
-            database.close()
-    except sqlite3.OperationalError as no:
-        raise RegistryError(
-            f"{path}: MLflow's database cannot be written ({no}); wait for the other process "
-            "that uses it, or end it, and see that the folder is writable"
-        ) from no
-    except sqlite3.DatabaseError as no:
-        raise RegistryError(
-            f"{path}: this is not an intact SQLite database ({no}); restore MLflow's database "
-            "from a backup, or move it away to start an empty registry"
-        ) from no
-
-
-def _look_at_server(uri: str) -> None:
-    try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=WAIT).close()
-    except urllib.error.HTTPError:
-        return  # it answers; whether it lets us in, the first question tells
-    except (OSError, ValueError) as no:
-        raise _nobody(uri, no) from no
-
-
-def _look_at_port(uri: str, host: str, port: int) -> None:
-    try:
-        socket.create_connection((host, port), WAIT).close()
-    except OSError as no:
-        raise _nobody(uri, no) from no
-
-
-def _nobody(uri: str, no: Exception) -> RegistryError:
-    return RegistryError(
-        f"MLflow does not answer at {shown(uri)} ({no}); start it, or correct the tracking URI"
-    )
 
 
 @dataclass(frozen=True)

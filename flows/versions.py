@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
+from tidegate.flows.connection import RegistryError, asking
 from tidegate.flows.home import Home
-from tidegate.flows.tracking import UPDATE_TAG, RegistryError, Runs, asking, quoted
+from tidegate.flows.tracking import UPDATE_TAG, Runs, quoted
 from tidegate.gates.digest import digest_folder
 from tidegate.gates.drafts import draft_of
 from tidegate.gates.types import Candidate, Digest, Noun

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from tests.past import MODEL, POLICY, World, data, digest, model, series
+from tidegate.flows.connection import RegistryError
 from tidegate.flows.looking_back import explain as module
 from tidegate.flows.looking_back.explain import (
     Explained,
@@ -16,7 +17,6 @@ from tidegate.flows.looking_back.explain import (
     show_explained,
 )
 from tidegate.flows.registry import Registry
-from tidegate.flows.tracking import RegistryError
 from tidegate.flows.usage import UsageError
 from tidegate.gates.audit import statement
 from tidegate.gates.statistics.power import smallest_visible_loss

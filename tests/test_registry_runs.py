@@ -1,7 +1,10 @@
 """Runs, data sets and failures of MLflow: a real SQLite file, and ports where nobody listens."""
 
 import errno
+import os
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +15,10 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from pyarrow import parquet
 
+from tidegate.flows.connection import asking, shown
 from tidegate.flows.home import Home
 from tidegate.flows.registry import Registry, RegistryError
-from tidegate.flows.tracking import Dataset, Runs, asking, shown
+from tidegate.flows.tracking import Dataset, Runs
 from tidegate.gates.digest import digest_file
 
 SECRET = "my card number is 4111-1111"
@@ -118,6 +122,55 @@ def test_a_damaged_database(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"not a database at all" * 100)
     with pytest.raises(RegistryError, match="not an intact SQLite database"):
         Registry.open(Home(tmp_path))
+
+
+KILLED_AT_A_COMMIT = """
+import os, sys
+from pathlib import Path
+from sqlalchemy.engine.default import DefaultDialect
+from tidegate.flows.home import Home
+from tidegate.flows.registry import Registry
+
+commit, seen = DefaultDialect.do_commit, []
+
+def counted(self, connection):
+    seen.append(1)
+    if len(seen) == 2:
+        os._exit(9)
+    commit(self, connection)
+
+DefaultDialect.do_commit = counted
+Registry.open(Home(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.slow  # a second process that imports MLflow
+def test_a_database_that_was_half_made_is_made_anew(tmp_path: Path) -> None:
+    """MLflow refuses its own half: 'table already exists'. The draft of the dead one goes too."""
+    command = [sys.executable, "-c", KILLED_AT_A_COMMIT, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 9, done.stderr
+    assert list(tmp_path.glob(".mlflow.db.*/mlflow.db"))
+    assert not (tmp_path / "mlflow.db").exists()
+    Registry.open(Home(tmp_path)).ensure_model("m")
+    assert not list(tmp_path.glob(".mlflow.db.*"))
+
+
+def test_a_database_that_somebody_else_makes_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    Registry.open(Home(other)).ensure_model("theirs")
+    link = os.link
+
+    def late(source: Path, target: Path) -> None:
+        (other / "mlflow.db").rename(target)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    registry = Registry.open(Home(tmp_path))
+    assert [m.name for m in registry.client.search_registered_models()] == ["theirs"]
+    assert not list(tmp_path.glob(".mlflow.db.*"))
 
 
 @pytest.mark.usefixtures("clock")

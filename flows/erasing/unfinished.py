@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from tidegate.flows.connection import asking
 from tidegate.flows.erasing.plan import Plan, Unfinished
 from tidegate.flows.erasing.weights import left_of
 from tidegate.flows.home import Home
@@ -17,7 +18,7 @@ from tidegate.flows.registry import BLESSED, Registry
 from tidegate.flows.tracing import index
 from tidegate.flows.tracing.steps import read_steps
 from tidegate.flows.tracing.wanted import Wanted
-from tidegate.flows.tracking import UPDATE_TAG, asking
+from tidegate.flows.tracking import UPDATE_TAG
 from tidegate.flows.versions import VERDICT_TAG
 
 PAGE = 1000

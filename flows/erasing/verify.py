@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tidegate.flows.checking import quarantine
+from tidegate.flows.connection import asking
 from tidegate.flows.erasing import stores, texts
 from tidegate.flows.erasing.state import Searched, State, Verified
 from tidegate.flows.erasing.unfinished import unfinished
@@ -30,7 +31,6 @@ from tidegate.flows.registry import Registry
 from tidegate.flows.tracing import index
 from tidegate.flows.tracing.steps import ancestry, read_steps
 from tidegate.flows.tracing.wanted import Wanted, named_rows
-from tidegate.flows.tracking import asking
 from tidegate.gates.types import Progress, Report
 
 

@@ -3,10 +3,10 @@ own are removed here, while the version's entry stays."""
 
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from tidegate.flows.connection import asking
 from tidegate.flows.erasing.plan import Unfinished, Weights
 from tidegate.flows.home import Home
 from tidegate.flows.registry import Registry
-from tidegate.flows.tracking import asking
 
 ADAPTER = "model/adapter"
 ERASED_TAG = "gov.erased"

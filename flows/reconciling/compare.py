@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
+from tidegate.flows.connection import asking
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.reconciling.aliases import alias_findings, tag_findings, unfinished
@@ -18,7 +19,7 @@ from tidegate.flows.reconciling.expected import Expected, Finished, Said, expect
 from tidegate.flows.reconciling.files import file_findings
 from tidegate.flows.reconciling.finding import Finding, Kind, Unreconciled, shown
 from tidegate.flows.registry import Registry, RegistryError
-from tidegate.flows.tracking import UPDATE_TAG, asking, quoted
+from tidegate.flows.tracking import UPDATE_TAG, quoted
 from tidegate.flows.usage import UsageError
 from tidegate.flows.versions import Version
 

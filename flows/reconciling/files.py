@@ -11,13 +11,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from tidegate.flows.connection import asking
 from tidegate.flows.reconciling.expected import Said
 from tidegate.flows.reconciling.finding import Finding, Kind
 from tidegate.flows.registry import BaseCard, Registry, RegistryError
 from tidegate.flows.reviewing.wording import short
 from tidegate.flows.signing.adapter import refused_signature
 from tidegate.flows.signing.pipeline import PipelineKeys
-from tidegate.flows.tracking import asking
 from tidegate.flows.versions import ADAPTER_FILES, digest_of
 from tidegate.gates.digest import digest_file
 from tidegate.gates.types import Candidate

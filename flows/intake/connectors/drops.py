@@ -7,10 +7,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from tidegate.flows.connection import shown
 from tidegate.flows.home import Home
 from tidegate.flows.intake.connectors import jsonl, mlflow_traces, parquet
 from tidegate.flows.intake.connectors.rows import IngestError, Row, Source
-from tidegate.flows.tracking import shown
 
 READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": jsonl.rows,

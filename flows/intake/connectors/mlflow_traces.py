@@ -20,9 +20,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tidegate.flows.connection import RegistryError, asking, connect, shown
 from tidegate.flows.intake.connectors.chat import messages_of
 from tidegate.flows.intake.connectors.rows import IngestError, Row, Unreadable
-from tidegate.flows.tracking import RegistryError, asking, connect, shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
