@@ -101,6 +101,7 @@ def _trials(
             yield faults.second(here, scenario, whole, folder, home)
         if "server" in parts:
             yield from away.away(here, scenario, folder, home)
+            yield from away.engine_away(here, scenario, whole, folder, home)
 
 
 def _wanted(folder: Path, given: argparse.Namespace) -> list[Scenario]:

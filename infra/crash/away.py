@@ -1,4 +1,4 @@
-"""MLflow's server goes away while an update runs, and comes back later: a real one, killed."""
+"""A server goes away while an update runs, and comes back later: MLflow's, killed; Prefect's."""
 
 import os
 import signal
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from infra.crash.scenarios import Scenario
 from infra.crash.state import serves_undecided
-from infra.crash.trial import Trial, begin, compared, undisturbed
-from infra.crash.warm import Warm, free_port, until_healthy
+from infra.crash.trial import Trial, Undisturbed, begin, compared, undisturbed
+from infra.crash.warm import Engine, Warm, free_port, until_healthy
 
 STAGES = ("train", "record and publish")
 
@@ -42,6 +42,40 @@ def away(warm: Warm, scenario: Scenario, folder: Path, home: Path) -> Iterator[T
                 )
             wrong += compared(warm, whole, home, uri)
         yield Trial(scenario.name, f"MLflow gone, {at}", at.stage, 0, wrong)
+
+
+def engine_away(
+    warm: Warm, scenario: Scenario, whole: Undisturbed, folder: Path, home: Path
+) -> Iterator[Trial]:
+    """Prefect's server is restarted between two steps, and then it ends and stays away."""
+    engine = Engine(folder)
+    for stage in STAGES:
+        begin(scenario, folder, home)
+        at = next(p for p in whole.ran.points if p.stage == stage)
+        ran = warm.run(scenario.command, home, at=at, act=engine.restart)
+        wrong = []
+        if ran.code != whole.ran.code:
+            wrong.append(f"it ended with {ran.code}: {ran.said.strip()[-600:]}")
+        wrong += compared(warm, whole, home)
+        yield Trial(scenario.name, f"Prefect restarted, {at}", at.stage, 0, wrong)
+
+        begin(scenario, folder, home)
+        ran = warm.run(scenario.command, home, at=at, act=lambda: ignore(engine.stop()))
+        wrong = []
+        if ran.code not in (3, 4) or "Traceback" in ran.said or "Prefect" not in ran.said:
+            wrong.append(f"it ended with {ran.code}: {ran.said.strip()[-600:]}")
+        if undecided := serves_undecided(home):
+            wrong.append(f"version {undecided} serves, and no statement says that it may")
+        engine.restart()
+        again = warm.run(scenario.command, home)
+        if again.code != whole.ran.code:
+            wrong.append(f"run again it ended with {again.code}: {again.said.strip()[-300:]}")
+        wrong += compared(warm, whole, home)
+        yield Trial(scenario.name, f"Prefect gone, {at}", at.stage, 0, wrong)
+
+
+def ignore(_: object) -> None:
+    """For a lambda that may return nothing."""
 
 
 @contextmanager

@@ -1,16 +1,20 @@
-"""What goes wrong without a kill: the process lives on and has to say so.
+"""What goes wrong around a process that lives on: disk, memory, store, clock.
 
 Each fault begins at a point, between two steps, and lasts as long as the process. It has to end
 with exit code 3 or 4 and one line that says what would do; nothing may serve that was not
 decided; and the same command, once the fault is over, has to come to what it comes to in peace.
+Two faults are got over otherwise: a clock that jumps changes nothing at all, and a process that
+the kernel ends for want of memory says nothing.
 """
 
 import ctypes
 import os
+import re
 import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,11 +22,12 @@ from infra.crash.points import Point
 from infra.crash.scenarios import Scenario
 from infra.crash.state import serves_undecided
 from infra.crash.trial import Trial, Undisturbed, begin, compared
-from infra.crash.warm import Warm
+from infra.crash.warm import KILLED, Warm
 
 CAPABILITIES_3 = 0x20080522  # linux/capability.h
 OVERRIDES = 0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
 ROOM = 8 << 20  # bytes that are left where memory runs out
+V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 
 
 class Fault(NamedTuple):
@@ -32,8 +37,9 @@ class Fault(NamedTuple):
     stage: str
     place: str
     begin: Callable[[Path], None]
-    says: str  # part of the message
+    says: str = ""  # part of the message
     ends: Callable[[Path], None] = lambda home: None
+    codes: tuple[int, ...] = (3, 4)  # it ends with; none: with what it ends with in peace
 
 
 def full_disk(home: Path) -> None:
@@ -63,6 +69,34 @@ def writable_again(home: Path) -> None:
             folder.chmod(0o755)
 
 
+def ended_by_the_kernel(home: Path) -> None:
+    """A memory cgroup that has no room for what the process will need next."""
+    group = _group(home)
+    group.mkdir()
+    limit = "memory.limit_in_bytes" if V1.exists() else "memory.max"
+    (group / limit).write_text(str(ROOM // 4))
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def no_group(home: Path) -> None:
+    _group(home).rmdir()
+
+
+def _group(home: Path) -> Path:
+    return (V1 if V1.exists() else V2) / home.parent.name
+
+
+def jump(by: timedelta) -> Callable[[Path], None]:
+    """The clock of the day is set, as by a machine that wakes or asks a wrong server."""
+
+    def begin(home: Path) -> None:
+        import time_machine
+
+        time_machine.travel(datetime.now(UTC) + by, tick=True).start()
+
+    return begin
+
+
 FAULTS = (
     Fault("disk full", "ingest", "", full_disk, "space|ulimit|limit on the size"),
     Fault("disk full", "check", "", full_disk, "large|space|ulimit"),
@@ -70,6 +104,18 @@ FAULTS = (
     Fault("disk full", "measure", "", full_disk, "large|space|ulimit"),
     Fault("disk full", "record and publish", "", full_disk, "large|space|full|I/O"),
     Fault("memory full", "train", "training/", no_memory, "memory"),
+    Fault(
+        "ended by the kernel",
+        "train",
+        "training/",
+        ended_by_the_kernel,
+        "",
+        no_group,
+        (KILLED,),
+    ),
+    Fault("clock back a day", "train", "", jump(timedelta(days=-1)), codes=()),
+    Fault("clock back an hour", "record and publish", "", jump(timedelta(hours=-1)), codes=()),
+    Fault("clock on by a year", "measure", "", jump(timedelta(days=365)), codes=()),
     Fault("store read-only", "train", "", read_only_store, "ermission", writable_again),
     Fault(
         "store read-only",
@@ -117,13 +163,12 @@ def second(
 def _faulty(
     warm: Warm, scenario: Scenario, whole: Undisturbed, folder: Path, home: Path, fault: Fault
 ) -> Trial:
-    import re
-
     begin(scenario, folder, home)
     at = _first(whole.ran.points, fault.stage, fault.place)
     ran = warm.run(scenario.command, home, at=at, act=lambda: fault.begin(home))
     wrong = []
-    if ran.code not in (3, 4) or "Traceback" in ran.said or not re.search(fault.says, ran.said):
+    codes = fault.codes or (whole.ran.code,)
+    if ran.code not in codes or "Traceback" in ran.said or not re.search(fault.says, ran.said):
         wrong.append(f"it ended with {ran.code}: {ran.said.strip()[-600:]}")
     if undecided := serves_undecided(home):
         wrong.append(f"version {undecided} serves, and no statement says that it may")

@@ -65,22 +65,55 @@ def prepare(folder: Path) -> None:
     surroundings(Home(folder / "surroundings"))
 
 
+class Engine:
+    """A Prefect server that outlives what is killed, as in a deployment.
+
+    Whoever knows the folder can end it or start it anew at the same address: its number is in a
+    file there, since the one that restarts it may be a command that it serves.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.log, self.number = folder / "prefect.log", folder / "prefect.pid"
+
+    def start(self, port: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+        with self.log.open("ab") as log:
+            server = subprocess.Popen(
+                [*command, "--port", str(port)], stdout=log, stderr=log, start_new_session=True
+            )
+        self.number.write_text(f"{server.pid} {port}")
+        return server
+
+    def stop(self) -> int:
+        """End it, and return its port once nobody answers there any more."""
+        pid, port = map(int, self.number.read_text().split())
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGTERM)  # it ends its child, which has another group
+        end = time.monotonic() + READY_WITHIN
+        while time.monotonic() < end:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) != 0:
+                    return port
+            time.sleep(0.1)
+        raise RuntimeError(f"Prefect's server goes on: {self.log.read_text()[-2000:]}")
+
+    def restart(self) -> None:
+        port = self.stop()
+        until_healthy(self.start(port), f"http://127.0.0.1:{port}/api/health", self.log)
+
+
 @contextmanager
 def engine(folder: Path) -> Iterator[None]:
-    """A Prefect server that outlives what is killed, as in a deployment; and all imports."""
-    port = str(free_port())
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
-    with (folder / "prefect.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*command, "--port", port], stdout=log, stderr=log, start_new_session=True
-        )
+    """Prefect's server, and all imports."""
+    run, port = Engine(folder), free_port()
+    server = run.start(port)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     try:
         load()  # while it starts, which takes as long
-        until_healthy(server, f"{os.environ['PREFECT_API_URL']}/health", folder / "prefect.log")
+        until_healthy(server, f"{os.environ['PREFECT_API_URL']}/health", run.log)
         yield
     finally:
-        os.killpg(server.pid, signal.SIGTERM)  # it ends its child, which has another group
+        run.stop()
         server.wait(60)
         os.environ.pop("PREFECT_API_URL")
 
