@@ -54,6 +54,8 @@ def asking(what: str) -> Iterator[None]:
             raise RegistryError(f"MLflow could not {what}: {said}") from no
         if said := _no_room(no):
             raise RegistryError(f"MLflow could not {what}: {said}") from no
+        if first.startswith("Failed to download artifacts"):  # MLflow drops the reason
+            first += " Are they in its artifact store, and is there space left on the disk?"
         raise RegistryError(f"MLflow could not {what}: {first}") from no
     except OSError as no:
         raise RegistryError(f"could not {what}: {no}; look at MLflow's artifact store") from no

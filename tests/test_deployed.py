@@ -7,7 +7,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -56,6 +58,17 @@ def test_the_clock_of_prefect_makes_runs(server: Server) -> None:
     while not (found := server.ask("flow_runs/filter", asked)) and time.monotonic() < end:
         time.sleep(0.5)
     assert any(run["auto_scheduled"] for run in found)
+
+
+def test_the_automation_is_there_once_however_often_it_is_deployed(server: Server) -> None:
+    server.run(sys.executable, "infra/automations.py")
+    (found,) = [
+        a for a in server.ask("automations/filter", {}) if a["name"] == "unresponsive runs"
+    ]
+    assert found["enabled"]
+    assert found["actions"][0]["state"] == "CRASHED"
+    for deployment in server.ask("deployments/filter", {}):
+        assert deployment["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
 
 
 def test_a_wrong_password_is_refused(server: Server) -> None:
@@ -111,3 +124,38 @@ def test_the_pool_data_looks_and_asks_for_an_update(server: Server) -> None:
     asked = server.wait_for("update", lambda run: run["parameters"]["model"] == "support")
     assert asked["parameters"]["drops"] == [str(drop)]
     assert asked["parameters"]["home"] == home
+
+
+def test_a_run_whose_process_is_gone_is_crashed_and_the_next_one_begins(server: Server) -> None:
+    """Nobody tells Prefect: no heartbeat does. The place of the dead run is free again."""
+    world = World(server.folder / "killed")
+    given = world.arguments(write(server.folder / "killed.jsonl", rows(24)))
+    given |= {"tracking_uri": None, "model": "killed"}
+
+    def mine(run: dict[str, Any]) -> bool:
+        return bool(run["parameters"]["model"] == "killed")
+
+    for run in server.runs("update"):  # of the tests before, which would be taken first
+        server.ask(f"flow_runs/{run['id']}", {}, "DELETE")
+    server.start("update", given)
+    with server.worker("promote") as worker:
+        dead = server.wait_for("update", lambda run: mine(run) and heartbeats(server, run))
+        for child in psutil.Process(worker.pid).children(recursive=True):
+            child.kill()
+        psutil.Process(worker.pid).kill()
+    server.start("update", given)
+    with server.worker("promote") as worker:
+        server.wait_for(
+            "update", lambda run: run["id"] == dead["id"] and run["state"]["type"] == "CRASHED"
+        )
+        done = server.wait_for(
+            "update", lambda run: mine(run) and run["state"]["type"] == "COMPLETED"
+        )
+    assert done["id"] != dead["id"], worker.log.read_text()
+    assert next(v.verdict for v in Registry.open(world.home).versions("killed")) == "blessed"
+
+
+def heartbeats(server: Server, run: dict[str, Any]) -> bool:
+    name = "prefect.flow-run.heartbeat"
+    asked = {"event": {"name": [name]}, "resource": {"id": [f"prefect.flow-run.{run['id']}"]}}
+    return bool(server.ask("events/filter", {"filter": asked})["events"])
