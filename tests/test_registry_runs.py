@@ -245,6 +245,8 @@ def test_a_full_disk_is_named_where_mlflow_hides_it(behind: Exception, said: boo
 def test_files_that_mlflow_cannot_fetch(runs: Runs, tmp_path: Path) -> None:
     """It drops the reason, which may be a full disk as well as files that are gone."""
     parent = runs.start_update("m", "u-files")
-    with pytest.raises(RegistryError, match=r"store, and is there space left on the disk\?"):
-        with asking("fetch the files"):
-            runs.client.download_artifacts(parent, "model", str(tmp_path))
+    with (
+        pytest.raises(RegistryError, match=r"store, and is there space left on the disk\?"),
+        asking("fetch the files"),
+    ):
+        runs.client.download_artifacts(parent, "model", str(tmp_path))

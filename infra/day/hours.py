@@ -15,7 +15,7 @@ from infra.day.world import LONGEST, MODEL, World
 from tidegate.flows.ledger import Ledger
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-DEAD = 8.0  # seconds without a process after which a person looks at a run that says it runs
+DEAD = 300.0  # seconds without a process: the automation should have seen it long before a person
 
 
 class Hour(NamedTuple):
@@ -125,9 +125,9 @@ class Day:
             time.sleep(1)
 
     def _look_after(self, runs: list[dict[str, Any]]) -> None:
-        """A worker that is gone is replaced; a run whose process is gone is told to Prefect.
+        """A worker that is gone is replaced; a run whose process is gone, Prefect finds by itself.
 
-        Prefect cannot know that it is dead: it waits until the lease of the run ends, in minutes.
+        The automation marks it as crashed (infra/automations.py). A person does that only if it fails.
         """
         if not self.world.works("promote"):
             self._by_hand("started a worker", None)
