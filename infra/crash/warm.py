@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, Self
 from infra.crash.points import Point, Watch, kill, read_points
 
 ROOT = Path(__file__).parents[2]
+PYTHON = sys.executable  # which a fork replaces: see CLIENT
 KILLED = -signal.SIGKILL
 READY_WITHIN = 180.0  # seconds for a server that makes its database
 LONGEST = 300.0  # seconds for one command of a tiny model
@@ -76,7 +77,7 @@ class Engine:
         self.log, self.number = folder / "prefect.log", folder / "prefect.pid"
 
     def start(self, port: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+        command = [PYTHON, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
         with self.log.open("ab") as log:
             server = subprocess.Popen(
                 [*command, "--port", str(port)], stdout=log, stderr=log, start_new_session=True
