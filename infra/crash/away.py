@@ -14,6 +14,7 @@ from infra.crash.trial import Trial, Undisturbed, begin, compared, undisturbed
 from infra.crash.warm import Engine, Warm, free_port, until_healthy
 
 STAGES = ("train", "record and publish")
+PATIENCE = 900.0  # seconds: Prefect's client asks again for a minute, once for each thing it has to say
 
 
 def away(warm: Warm, scenario: Scenario, folder: Path, home: Path) -> Iterator[Trial]:
@@ -60,7 +61,7 @@ def engine_away(
         yield Trial(scenario.name, f"Prefect restarted, {at}", at.stage, 0, wrong)
 
         begin(scenario, folder, home)
-        ran = warm.run(scenario.command, home, at=at, act=lambda: ignore(engine.stop()))
+        ran = warm.run(scenario.command, home, at=at, act=engine.stop, longest=PATIENCE)
         wrong = []
         if ran.code not in (3, 4) or "Traceback" in ran.said or "Prefect" not in ran.said:
             wrong.append(f"it ended with {ran.code}: {ran.said.strip()[-600:]}")
@@ -72,10 +73,6 @@ def engine_away(
             wrong.append(f"run again it ended with {again.code}: {again.said.strip()[-300:]}")
         wrong += compared(warm, whole, home)
         yield Trial(scenario.name, f"Prefect gone, {at}", at.stage, 0, wrong)
-
-
-def ignore(_: object) -> None:
-    """For a lambda that may return nothing."""
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class Watch:
     """Notes every point that this process comes to, and does something at one of them."""
 
     def __init__(
-        self, home: Path, log: int, stage: str, at: Point | None, act: Callable[[], None]
+        self, home: Path, log: int, stage: str, at: Point | None, act: Callable[[], object]
     ) -> None:
         """log: a pipe, which no limit on files can close."""
         self.home, self.log, self.stage, self.at, self.act = str(home), log, stage, at, act

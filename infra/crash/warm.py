@@ -177,15 +177,18 @@ class Warm:
         home: Path,
         *,
         at: Point | None = None,
-        act: Callable[[], None] = kill,
+        act: Callable[[], object] = kill,
         after: float | None = None,
+        longest: float = LONGEST,
     ) -> Ran:
         """`tidegate COMMAND --home HOME`, disturbed at a point, or killed after so many seconds."""
         given = [*command, "--home", str(home)]
         began = time.monotonic()
         with pipe() as log, pipe() as said:
             child = fork(lambda: self._command(given, home, log, said, at, act))
-            code, (noted, printed) = _ended(child, after, log, said)
+            code, (noted, printed) = _ended(
+                child, longest if after is None else after, log, said
+            )
         seconds = time.monotonic() - began
         return Ran(code, read_points(noted), seconds, printed.decode(errors="replace"))
 
@@ -205,7 +208,7 @@ class Warm:
         log: "Pipe",
         said: "Pipe",
         at: Point | None,
-        act: Callable[[], None],
+        act: Callable[[], object],
     ) -> int:
         for standard in (1, 2):
             os.dup2(said.write, standard)
@@ -255,14 +258,14 @@ def fork(act: Callable[[], int]) -> int:
     os._exit(code)
 
 
-def _ended(child: int, after: float | None = None, *pipes: Pipe) -> tuple[int, list[bytes]]:
+def _ended(child: int, after: float = LONGEST, *pipes: Pipe) -> tuple[int, list[bytes]]:
     """Wait for it, and read its pipes meanwhile; or kill its group after so many seconds."""
     for one in pipes:
         os.close(one.write)
     handle = os.pidfd_open(child)
     open_ends = {one.read: bytearray() for one in pipes}
     heard = dict(open_ends)
-    end = time.monotonic() + (LONGEST if after is None else after)
+    end = time.monotonic() + after
     ended = False
     while not ended:
         ready = select.select([handle, *open_ends], [], [], max(0.0, end - time.monotonic()))[0]

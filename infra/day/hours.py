@@ -15,7 +15,9 @@ from infra.day.world import LONGEST, MODEL, World
 from tidegate.flows.ledger import Ledger
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-DEAD = 300.0  # seconds without a process: the automation should have seen it long before a person
+DEAD = (
+    300.0  # seconds without a process: the automation should have seen it long before a person
+)
 
 
 class Hour(NamedTuple):
