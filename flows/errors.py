@@ -56,3 +56,15 @@ def no_room(error: Exception) -> str | None:
             "command again"
         )
     return None
+
+
+def no_engine(error: Exception) -> str | None:
+    """What to say if Prefect's server went away: only its client speaks through httpx here."""
+    import httpx
+
+    if isinstance(error, httpx.HTTPError):
+        return (
+            f"Prefect's server does not answer any more ({type(error).__name__}); start it, and run "
+            "the same command again: finished stages are kept"
+        )
+    return None

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tidegate.evals.files import write_whole
 from tidegate.flows import durable
-from tidegate.flows.errors import no_memory, no_room
+from tidegate.flows.errors import no_engine, no_memory, no_room
 from tidegate.flows.intake.home_key import write_private
 from tidegate.gates.drafts import draft_of
 
@@ -110,3 +111,15 @@ def test_memory_that_ran_out_is_told_from_other_errors(error: Exception, said: b
 )
 def test_a_disk_that_is_full_is_told_from_other_errors(error: Exception, said: bool) -> None:
     assert bool(no_room(error)) == said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (httpx.ConnectError("All connection attempts failed"), True),
+        (httpx.ReadTimeout("timed out"), True),
+        (ValueError("connection"), False),
+    ],
+)
+def test_an_engine_that_went_away_is_said(error: Exception, said: bool) -> None:
+    assert bool(no_engine(error)) == said
