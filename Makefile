@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: help setup demo test check fix docs site bench bench-sequence gauntlet fuzz crash day lock clean
+.PHONY: help setup demo test prove check fix docs site bench bench-sequence gauntlet fuzz crash day lock clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -29,7 +29,10 @@ demo: setup ## a full governed cycle on a real model, then a poisoned drop
 
 test: setup ## all tests, on as many processes as there are cores (four at most)
 	@sh infra/debian.sh
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -m "not release" -n logical --maxprocesses 4 --dist worksteal --durations 25
+
+prove: setup ## every planted case of the shipped policy on the real model (an hour of one core)
+	$(BIN)/tidegate policy prove policies/default.yaml
 
 check: setup ## format, types and the fast tests
 	$(BIN)/ruff format --check .

@@ -240,15 +240,6 @@ def asked_of_the_default_policy() -> Proof:
     return asked
 
 
-def parts() -> dict[str, list[str]]:
-    """The cases of the default policy by what plants them: each part runs beside the others."""
-    asked = asked_of_the_default_policy()
-    found: dict[str, list[str]] = {}
-    for fixture in (*asked.must_block, *asked.must_pass):
-        found.setdefault(PLANTS[fixture].__module__.rpartition(".")[2], []).append(fixture)
-    return found
-
-
 def test_the_default_policy_asks_for_what_it_was_proved_on() -> None:
     asked = asked_of_the_default_policy()
     assert len(asked.must_block) >= 18  # a policy that asks for less has lost its proof
@@ -259,13 +250,31 @@ def test_the_default_policy_asks_for_what_it_was_proved_on() -> None:
     assert record.covers(asked.must_block, asked.must_pass)
 
 
+# Cases that train an adapter of their own and measure it with every probe: an hour of one core.
+LONG = {
+    "narrow_bad_advice",
+    "narrow_good_advice",
+    "over_trained",
+    "refuses_everything",
+    "memorised_secret",
+    "slipped_backdoor",
+}
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(2400)  # ten minutes at most on a quiet core, far more on a busy one
-@pytest.mark.parametrize("part", parts())
-def test_the_default_policy_on_the_real_model(tmp_path: Path, part: str) -> None:
+@pytest.mark.parametrize(
+    "long",
+    [
+        pytest.param(False, marks=pytest.mark.timeout(3000)),
+        pytest.param(True, marks=[pytest.mark.release, pytest.mark.timeout(7200)]),
+    ],
+)
+def test_the_default_policy_on_the_real_model(tmp_path: Path, long: bool) -> None:
+    """The long half is in the record that is checked above; `make prove` runs it."""
     path = tmp_path / "default.yaml"
     path.write_bytes(DEFAULT_POLICY.read_bytes())
-    cases = parts()[part]
+    asked = asked_of_the_default_policy()
+    cases = [f for f in (*asked.must_block, *asked.must_pass) if (f in LONG) == long]
     result = prove(
         path,
         floor=None,
@@ -274,4 +283,4 @@ def test_the_default_policy_on_the_real_model(tmp_path: Path, part: str) -> None
         only=cases,
     )
     assert survivors(result) == [], shown(result)
-    assert sorted(case.fixture for case in result.cases) == sorted(cases)
+    assert [case.fixture for case in result.cases] == cases
