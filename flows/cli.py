@@ -20,6 +20,7 @@ from tidegate.flows.commands import (
     due,
     forget,
     metrics,
+    rebase,
     reconcile,
 )
 from tidegate.flows.commands.common import (
@@ -87,6 +88,7 @@ app.command("documents", epilog=documents.EXAMPLE)(documents.documents)
 app.command("blame", epilog=blame.EXAMPLE)(blame.blame)
 app.command("reconcile", epilog=reconcile.EXAMPLE)(reconcile.reconcile)
 app.command("forget", epilog=forget.EXAMPLE)(forget.forget)
+app.command("rebase", epilog=rebase.EXAMPLE)(rebase.rebase)
 
 
 @app.command(

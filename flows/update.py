@@ -55,6 +55,7 @@ from tidegate.flows.spending import OutOfBudget, Purse
 from tidegate.flows.tracing import index
 from tidegate.flows.trusting.store import Trusted, load_trusted
 from tidegate.flows.untrained import nothing_to_learn, training_failed
+from tidegate.flows.usage import UsageError
 from tidegate.gates.conditions import (
     Facts,
     is_proved,
@@ -96,6 +97,7 @@ def update(
     trusted: str | None = None,
     requester: str | None = None,
     like: str | None = None,
+    base: str | None = None,
 ) -> UpdateResult:
     """Learn from one or more drops, if every gate of the policy passes.
 
@@ -116,11 +118,14 @@ def update(
             known from.
         requester: Who asks for the update; whoever runs this process if nobody is named.
         like: An earlier update, whose recorded policy and recipe are taken instead of the files.
+        base: With `like`, another base than the recorded recipe's.
     """
     asking = requester or login_name()
     place = Home.find(Path(home) if home else None)
     if like:
-        rules, how = recorded_rules(place, like)
+        rules, how = recorded_rules(place, like, base)
+    elif base:
+        raise UsageError("base goes with `like`; a recipe file names its own")
     else:
         rules = read_policy(Path(policy), Path(floor) if floor else None)
         how = load_recipe(Path(recipe))
