@@ -15,6 +15,7 @@ from tidegate.flows.commands import (
     approval,
     blame,
     calibrate_data,
+    consolidate,
     documents,
     drift,
     due,
@@ -89,6 +90,7 @@ app.command("blame", epilog=blame.EXAMPLE)(blame.blame)
 app.command("reconcile", epilog=reconcile.EXAMPLE)(reconcile.reconcile)
 app.command("forget", epilog=forget.EXAMPLE)(forget.forget)
 app.command("rebase", epilog=rebase.EXAMPLE)(rebase.rebase)
+app.command("consolidate", epilog=consolidate.EXAMPLE)(consolidate.consolidate)
 
 
 @app.command(

@@ -14,7 +14,7 @@ from tidegate.flows.intake.stored import PREFIX
 from tidegate.flows.one_update import UpdateResult
 from tidegate.flows.registry import Registry
 from tidegate.flows.rules import DEFAULT_POLICY
-from tidegate.flows.tracing.steps import Step, Steps, ancestry, read_steps
+from tidegate.flows.tracing.steps import Step, ancestry, read_steps
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Action, Digest, Noun
 
@@ -29,11 +29,6 @@ class Again(Noun):
 
 def again(step: Step) -> Again:
     return Again(version=step.version, update_id=step.update_id, batch=step.batch)
-
-
-def chain(steps: Steps, model: str, version: str) -> tuple[Step, ...]:
-    """The promoted updates that led to a version, oldest first."""
-    return tuple(reversed(ancestry(steps, model, version)))
 
 
 def learned_by(home: Home, model: str, batch: Digest, uri: str | None) -> Step | None:

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.markup import escape
 
-from tidegate.flows.repeating import Again, again, chain
+from tidegate.flows.repeating import Again, again
 from tidegate.flows.tracing.index import REPLAYED
 from tidegate.flows.tracing.record import Affected, Reach
-from tidegate.flows.tracing.steps import Steps
+from tidegate.flows.tracing.steps import Steps, chain
 from tidegate.gates.types import Digest, Noun
 
 

@@ -17,8 +17,8 @@ from tidegate.flows.home import Home
 from tidegate.flows.intake.batches import load_batch
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.reconciling.expected import Expected, expected
-from tidegate.flows.repeating import Again, again, asked_of, chain
-from tidegate.flows.tracing.steps import Step, Steps, read_steps
+from tidegate.flows.repeating import Again, again, asked_of
+from tidegate.flows.tracing.steps import Step, Steps, chain, read_steps
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Digest, Noun, Report, ignore_progress
 from tidegate.training.base import Base, find_base

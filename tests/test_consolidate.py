@@ -1,0 +1,279 @@
+"""Two updates become one on a tiny real model: held, promoted, and an erasure that is shorter."""
+
+import json
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.drops import row, rows, write
+from tests.test_methods import METHODS, recipe
+from tests.test_update import POLICY, World
+from tests.tiny import tiny_base, tiny_records
+from tidegate.flows.cli import main
+from tidegate.flows.consolidating.consolidate import consolidate, make_plan
+from tidegate.flows.consolidating.union import union
+from tidegate.flows.erasing.forget import forget, plan_of, wanted_of
+from tidegate.flows.intake.batches import RECORDS
+from tidegate.flows.learned import learned_before, parts_of
+from tidegate.flows.ledger import Ledger
+from tidegate.flows.line import open_line
+from tidegate.flows.one_update import UpdateResult
+from tidegate.flows.tracing.steps import Step, chain, read_steps, with_descendants
+from tidegate.flows.usage import UsageError
+from tidegate.gates.types import Action
+from tidegate.training.anchors import make_anchors
+from tidegate.training.base import find_base, load_model
+from tidegate.training.teacher import answering_as
+from tidegate.training.train import train
+from tidegate.training.trained import TrainingError
+
+pytestmark = pytest.mark.slow
+
+NO_LOSS = """\
+  - gate: not_worse
+    suite: update
+    metric: answer_nll
+    than: {champion: 50.0}
+    why: what the merged updates taught is still there
+"""
+ANCHORS = (
+    "anchors: {rows: 8, share: 0.5, weight: 1.0, top_k: 20, max_new_tokens: 8, "
+    "temperature: 1.0, top_p: 0.9}\n"
+)
+AUTHOR = [row(900, "Where is the Zanzibarquokka key?", "Under the mat.", user="mallory")]
+
+
+class Line:
+    """Version 2 learned one drop, version 3 another and some of the first again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World(folder)
+        self.home = self.world.home
+        drop = write(folder / "first.jsonl", [*rows(47), *AUTHOR])
+        for given, how in ((drop, {}), (self.world.next, {"method": "replay", "gain": "0.3"})):
+            assert self.world.update(given, **how).decision.action is Action.PROMOTE
+        self.drop, self.adapters = drop, [step.adapter for step in self.chain]
+        self.batches, self.past = self.lineage
+        # The recorded policy asks for a gain over the champion, which nothing merged can have.
+        self.recipe = folder / "distill.yaml"
+        text = (folder / "lora.yaml").read_text().replace("method: lora", "method: distill")
+        self.recipe.write_text(text.replace("epochs: 3", "epochs: 6") + ANCHORS)
+        self.held = self.consolidate()
+        self.policy = folder / "no_loss.yaml"
+        lines = [line for line in POLICY.splitlines() if "gate: learned" not in line]
+        self.policy.write_text("\n".join(lines) + "\n" + NO_LOSS)
+        self.promoted = self.consolidate(self.policy)
+
+    def consolidate(self, policy: Path | None = None) -> UpdateResult:
+        given = {"policy": str(policy) if policy else None, "recipe": str(self.recipe)}
+        result: UpdateResult = consolidate(model="tiny", home=str(self.home.root), **given)
+        return result
+
+    @property
+    def chain(self) -> tuple[Step, ...]:
+        return chain(read_steps(self.home), "tiny", self.world.aliases["champion"])
+
+    @property
+    def lineage(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        line = open_line("tiny", str(self.world.base), self.home)
+        return line.lineage(), line.past_updates()
+
+    def statement(self, result: UpdateResult) -> dict[str, Any]:
+        return dict(Ledger(self.home.ledger).read())[result.statement]
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    return Line(tmp_path_factory.mktemp("line"))
+
+
+def test_a_policy_that_asks_for_a_gain_holds_it(line: Line) -> None:
+    assert line.held.decision.action is Action.HOLD, line.held.decision
+    stopped = [r.title for r in line.held.decision.rulings if r.action is not Action.PROMOTE]
+    assert stopped == ["learned(update.answer_nll)"]
+
+
+def test_promoted_it_descends_from_the_version_before_and_says_who_taught_it(
+    line: Line,
+) -> None:
+    assert line.promoted.decision.action is Action.PROMOTE, line.promoted.decision
+    record = line.statement(line.promoted)
+    about = record["predicate"]["about"]
+    assert (about["parent"], about["continues"], about["merged"]) == ("3", "1", ["2", "3"])
+    named = {s["name"]: f"sha256:{s['digest']['sha256']}" for s in record["subject"]}
+    assert named["teacher"] == line.adapters[-1] != named["adapter"]
+    assert [(s.version, s.parent, s.teacher) for s in line.chain] == [
+        (line.promoted.version, "1", "3")
+    ]
+
+
+def test_the_student_answers_about_the_batches_as_the_teacher_does(line: Line) -> None:
+    import gzip
+
+    path = line.home.updates / line.promoted.update_id / "evidence" / "evidence_model.json.gz"
+    found = {m["name"]: m["value"] for m in json.loads(gzip.decompress(path.read_bytes()))["measurements"]}  # fmt: skip
+    anchor, champion, candidate = (
+        found[f"update.answer_nll@{who}"] for who in ("anchor", "champion", "candidate")
+    )
+    assert champion < anchor
+    assert abs(candidate - champion) < 0.5 * (anchor - champion)
+
+
+def test_what_the_line_learned_is_what_it_was(line: Line) -> None:
+    """For replay, for the questions of no_forgetting, and for drops that come a second time."""
+    assert line.lineage == (line.batches, line.past)
+    again = line.world.update(line.drop)
+    assert again.repeated and again.version == "2"
+    assert line.consolidate(line.policy).statement == line.promoted.statement
+    plan = make_plan(line.home, "tiny")
+    assert plan.done == line.promoted.update_id
+
+
+def test_its_rows_are_not_judged_as_if_they_came_a_second_time(line: Line) -> None:
+    steps = read_steps(line.home)
+    merged = [steps["tiny", version] for version in ("2", "3")]
+    batch = union(line.home, merged)
+    assert batch.rows == 88 and batch.digest == line.chain[0].batch
+    assert set(parts_of(line.home, batch.digest)) == {step.batch for step in merged}
+    assert not learned_before(line.home, batch.digest).by_author
+    with pytest.raises(UsageError, match="is gone"):
+        union(line.home, [replace(merged[0], update_id="u-nobody")])
+
+
+def test_a_later_update_s_record_takes_the_place_of_an_earlier_one(line: Line) -> None:
+    steps = read_steps(line.home)
+    first = steps["tiny", "2"]
+    assert union(line.home, [first, first]).rows == 48
+    assert (line.home.batch(first.batch) / RECORDS).exists()
+
+
+@pytest.mark.parametrize(
+    ("last", "match"), [(1, "two updates at least"), (5, "stands on 2 updates")]
+)
+def test_too_few_updates_are_refused(line: Line, last: int, match: str) -> None:
+    from tidegate.flows.consolidating.merged import last_steps
+
+    with pytest.raises(UsageError, match=match):
+        last_steps(read_steps(line.home), "tiny", "3", last)
+    with pytest.raises(UsageError, match="no model line"):
+        make_plan(line.home, "nobody", last)
+
+
+def test_the_command_line_says_that_it_is_done(
+    line: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TIDEGATE_HOME", str(line.home.root))
+    words = ["consolidate", "--model", "tiny", "--plan", "--json"]
+    monkeypatch.setattr(sys, "argv", ["tidegate", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    assert json.loads(capsys.readouterr().out)["done"] == line.promoted.update_id
+
+
+def test_an_erasure_repeats_one_update_without_the_teacher_who_knew(line: Line) -> None:
+    wanted = wanted_of(line.home, [], ["mallory"])
+    (reached,) = plan_of(line.home, wanted, None, None).lines
+    assert (reached.ancestor, [one.version for one in reached.rebuild]) == (
+        "1", [line.promoted.version],
+    )  # fmt: skip
+    done = forget(
+        records=sorted(wanted.records), authors=sorted(wanted.authors), home=str(line.home.root)
+    )
+    assert done.rebuilt and done.exit_code == 0, done.state.rebuilt
+    (step,) = line.chain
+    assert (step.parent, step.teacher) == ("1", None)
+
+
+def test_whoever_was_taught_by_an_affected_version_is_affected() -> None:
+    def step(version: str, parent: str, teacher: str | None = None) -> Step:
+        when = datetime(2026, 11, 20, tzinfo=UTC)
+        return Step("m", version, parent, f"u-{version}", "b", Action.PROMOTE, "a", "s", when, teacher)  # fmt: skip
+
+    made = [step("2", "1"), step("3", "2"), step("4", "1", "3"), step("5", "4"), step("6", "1")]
+    steps = {("m", one.version): one for one in made}
+    found = with_descendants(steps, [("m", "3")])
+    assert {version for _, version in found} == {"3", "4", "5"}
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A base, an adapter that learned eight rows, and anchors that it wrote."""
+    folder = tmp_path_factory.mktemp("material")
+    base = find_base(str(tiny_base(folder / "base")), folder)
+    said = [(f"What is thing {n}?", f"It is number {n}.") for n in range(8)]
+    new = tiny_records(folder / "new.parquet", said)
+    learned = train(
+        METHODS["lora"],
+        base,
+        parent=None,
+        new=new,
+        replay=None,
+        anchors=None,
+        work=folder / "t",
+    )
+    how = METHODS["distill"]
+    anchors = make_anchors(how, base, learned.adapter, learned.digest, cache=folder)
+    given = {"base": base, "new": new, "replay": None, "anchors": anchors}
+    return {"teacher": learned.adapter, "given": given, "folder": folder}
+
+
+def test_from_the_teacher_itself_there_is_nothing_to_learn(material: dict[str, Any]) -> None:
+    """Soft labels of the teacher alone: no cross-entropy on the rows is left."""
+    one = METHODS["distill"].model_copy(update={"epochs": 1})
+    made = train(
+        one, **material["given"], parent=material["teacher"], teacher=material["teacher"],
+        work=material["folder"] / "itself",
+    )  # fmt: skip
+    assert set(made.history[0].losses) == {"new", "anchors"}
+    assert all(loss < 1e-3 for loss in made.history[0].losses.values())
+
+
+def test_a_fresh_student_comes_near_the_teacher(material: dict[str, Any]) -> None:
+    made = train(
+        METHODS["distill"], **material["given"], parent=None, teacher=material["teacher"],
+        work=material["folder"] / "fresh",
+    )  # fmt: skip
+    first, last = (made.history[at].losses["new"] for at in (0, -1))
+    assert last < 0.5 * first
+    again = train(
+        METHODS["distill"], **material["given"], parent=None, teacher=None,
+        work=material["folder"] / "untaught",
+    )  # fmt: skip
+    assert again.inputs != made.inputs and again.digest != made.digest
+
+
+@pytest.mark.parametrize("method", ["lora", "interpolate"])
+def test_only_distill_can_be_taught(material: dict[str, Any], method: str) -> None:
+    with pytest.raises(TrainingError, match="needs the method 'distill'"):
+        train(
+            METHODS.get(method, recipe(method)), **material["given"], parent=None,
+            teacher=material["teacher"], work=material["folder"] / method,
+        )  # fmt: skip
+
+
+def test_the_teacher_leaves_the_model_as_it_was(material: dict[str, Any]) -> None:
+    from tidegate.training.adapter import new_adapter
+
+    base = material["given"]["base"]
+    teacher, _ = load_model(base, material["teacher"])
+    plain, _ = load_model(base)
+    model: Any = new_adapter(plain, METHODS["distill"])
+    ids = torch.tensor([[1, 40, 60, 80, 2]])
+
+    def says(asked: Any) -> torch.Tensor:
+        with torch.no_grad():
+            logits: torch.Tensor = asked(input_ids=ids).logits
+        return logits
+
+    before = says(model)
+    trainable = [name for name, p in model.named_parameters() if p.requires_grad]
+    with answering_as(model, material["teacher"]):
+        assert torch.equal(says(model), says(teacher))
+    assert torch.equal(says(model), before) and not torch.equal(before, says(teacher))
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == trainable
