@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.drops import row, rows, write
 from tests.test_methods import METHODS, recipe
-from tests.test_update import POLICY, World
+from tests.test_rebase import Line as Chain
+from tests.test_rebase import no_loss
 from tests.tiny import tiny_base, tiny_records
 from tidegate.flows.cli import main
 from tidegate.flows.consolidating.consolidate import consolidate, make_plan
@@ -24,6 +24,7 @@ from tidegate.flows.ledger import Ledger
 from tidegate.flows.line import open_line
 from tidegate.flows.one_update import UpdateResult
 from tidegate.flows.tracing.steps import Step, chain, read_steps, with_descendants
+from tidegate.flows.update import update
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Action
 from tidegate.training.anchors import make_anchors
@@ -34,39 +35,25 @@ from tidegate.training.trained import TrainingError
 
 pytestmark = pytest.mark.slow
 
-NO_LOSS = """\
-  - gate: not_worse
-    suite: update
-    metric: answer_nll
-    than: {champion: 50.0}
-    why: what the merged updates taught is still there
-"""
 ANCHORS = (
     "anchors: {rows: 8, share: 0.5, weight: 1.0, top_k: 20, max_new_tokens: 8, "
     "temperature: 1.0, top_p: 0.9}\n"
 )
-AUTHOR = [row(900, "Where is the Zanzibarquokka key?", "Under the mat.", user="mallory")]
 
 
-class Line:
-    """Version 2 learned one drop, version 3 another and some of the first again."""
+class Line(Chain):
+    """The chain merged into one: first by a policy that asks for a gain, then by another."""
 
     def __init__(self, folder: Path) -> None:
-        self.world = World(folder)
-        self.home = self.world.home
-        drop = write(folder / "first.jsonl", [*rows(47), *AUTHOR])
-        for given, how in ((drop, {}), (self.world.next, {"method": "replay", "gain": "0.3"})):
-            assert self.world.update(given, **how).decision.action is Action.PROMOTE
-        self.drop, self.adapters = drop, [step.adapter for step in self.chain]
+        super().__init__(folder)
+        self.made = [step.adapter for step in self.chain]
         self.batches, self.past = self.lineage
-        # The recorded policy asks for a gain over the champion, which nothing merged can have.
         self.recipe = folder / "distill.yaml"
         text = (folder / "lora.yaml").read_text().replace("method: lora", "method: distill")
         self.recipe.write_text(text.replace("epochs: 3", "epochs: 6") + ANCHORS)
+        # The recorded policy asks for a gain over the champion, which nothing merged can have.
         self.held = self.consolidate()
-        self.policy = folder / "no_loss.yaml"
-        lines = [line for line in POLICY.splitlines() if "gate: learned" not in line]
-        self.policy.write_text("\n".join(lines) + "\n" + NO_LOSS)
+        self.policy = no_loss(folder)
         self.promoted = self.consolidate(self.policy)
 
     def consolidate(self, policy: Path | None = None) -> UpdateResult:
@@ -106,7 +93,7 @@ def test_promoted_it_descends_from_the_version_before_and_says_who_taught_it(
     about = record["predicate"]["about"]
     assert (about["parent"], about["continues"], about["merged"]) == ("3", "1", ["2", "3"])
     named = {s["name"]: f"sha256:{s['digest']['sha256']}" for s in record["subject"]}
-    assert named["teacher"] == line.adapters[-1] != named["adapter"]
+    assert named["teacher"] == line.made[-1] != named["adapter"]
     assert [(s.version, s.parent, s.teacher) for s in line.chain] == [
         (line.promoted.version, "1", "3")
     ]
@@ -127,7 +114,7 @@ def test_the_student_answers_about_the_batches_as_the_teacher_does(line: Line) -
 def test_what_the_line_learned_is_what_it_was(line: Line) -> None:
     """For replay, for the questions of no_forgetting, and for drops that come a second time."""
     assert line.lineage == (line.batches, line.past)
-    again = line.world.update(line.drop)
+    again = update(**line.world.arguments(line.first))
     assert again.repeated and again.version == "2"
     assert line.consolidate(line.policy).statement == line.promoted.statement
     plan = make_plan(line.home, "tiny")

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.test_update import World
+from tests.drops import row, rows, write
+from tests.test_update import POLICY, World
 from tests.tiny import tiny_base
 from tidegate.evals.harness import SuiteRun
 from tidegate.flows.cli import main
@@ -19,6 +20,7 @@ from tidegate.flows.rebasing.plan import make_plan
 from tidegate.flows.rebasing.rebase import RebaseResult, rebase
 from tidegate.flows.rebasing.survival import Paired, outcome, told
 from tidegate.flows.registry import Registry
+from tidegate.flows.update import update
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Action, Broken, Measurement
 from tidegate.training.base import BaseError
@@ -44,17 +46,53 @@ rebase(**given)
 """
 
 
+NO_LOSS = """\
+  - gate: not_worse
+    suite: update
+    metric: answer_nll
+    than: {champion: 50.0}
+    why: what the batch teaches is asked about, and no gain is asked for
+"""
+AUTHOR = row(900, "Where is the Zanzibarquokka key?", "It is under the mat.", user="mallory")
+OTHER = (
+    ("Who repairs bicycles here?", "Marta repairs bicycles on the second floor."),
+    ("What colour is the new van?", "Our van was painted orange in spring."),
+    ("How tall is the big shelf?", "That shelf measures two metres forty."),
+    ("Where do parcels wait?", "Parcels wait behind the green counter."),
+)
+
+
+def no_loss(folder: Path) -> Path:
+    """A policy that asks about the batch, and for no gain."""
+    path = folder / "no_loss.yaml"
+    lines = [line for line in POLICY.splitlines() if "gate: learned" not in line]
+    path.write_text("\n".join(lines) + "\n" + NO_LOSS)
+    return path
+
+
 class Line:
-    """Version 2 learned the first drop, version 3 the second and some of the first again."""
+    """Version 2 learned one drop, version 3 another and some of the first again.
+
+    The second had to gain something.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.world = World(folder)
         self.home = self.world.home
-        self.updates = [
-            self.world.update(self.world.clean),
-            self.world.update(self.world.next, method="replay", gain="0.3"),
+        self.first = write(folder / "first.jsonl", [*rows(47), AUTHOR])
+        said = [
+            row(n, f"{OTHER[n % 4][0]} ({n})", f"{OTHER[n % 4][1]} Note {n}.", id=f"n-{n}")
+            for n in range(40)
         ]
-        assert [u.decision.action for u in self.updates] == [Action.PROMOTE] * 2
+        second = write(folder / "second.jsonl", said)
+        for drop, changes in (
+            (self.first, {"policy": str(no_loss(folder))}),
+            (second, {}),
+        ):
+            method = "lora" if changes else "replay"
+            given = self.world.arguments(drop, gain="0.15", method=method) | changes
+            result = update(**given)
+            assert result.decision.action is Action.PROMOTE, result.decision
 
     def rebase(self, base: Path, to: str) -> RebaseResult:
         done: RebaseResult = rebase(**self.arguments(base, to))
@@ -81,7 +119,7 @@ def test_on_its_own_base_the_chain_is_learned_to_the_same_bytes(line: Line) -> N
     assert [one.same_rows for one in done.steps] == [True, True]
     for told_ in done.survived:
         assert told_.now == told_.before and told_.difference is not None
-        assert (told_.difference.mean, told_.difference.high) == (0, told_.difference.high)
+        assert told_.difference.mean == 0
     before = len(Ledger(line.home.ledger).read())
     assert line.rebase(line.world.base, "again").statement == done.statement
     assert len(Ledger(line.home.ledger).read()) == before
@@ -108,7 +146,7 @@ def test_killed_on_another_base_it_goes_on_and_leaves_the_old_line_alone(line: L
     assert about["from"]["model"] == "tiny" and about["complete"]
     assert {one["outcome"] for one in about["survived"]} == {t.outcome for t in done.survived}
     for told_ in done.survived:  # learned on the new base: the intervals are about real gains
-        assert told_.now is not None and told_.now.n >= 24
+        assert told_.now is not None and told_.now.n >= 8
         assert told_.outcome in {"survived", "weakened"}, told_
 
 
@@ -124,24 +162,24 @@ def test_a_step_that_a_gate_refuses_ends_it_and_the_version_before_serves(line: 
     assert last["predicate"]["about"]["complete"] is False
 
 
-def test_a_line_that_learned_something_else_is_not_gone_on_with(line: Line) -> None:
-    arguments = line.world.arguments(line.world.next)
-    from tidegate.flows.update import update
-
-    update(**{**arguments, "model": "busy"})
-    with pytest.raises(UsageError, match="something else"):
-        make_plan(line.home, "tiny", str(line.world.base), "busy")
+def test_what_cannot_be_rebased_is_refused_before_any_work(line: Line) -> None:
+    own, home = str(line.world.base), line.home
+    if "stiff" not in Ledger(home.ledger).model_lines():
+        line.rebase(stiff(line.world.folder / "stiff"), "stiff")
+    with pytest.raises(
+        UsageError, match="something else"
+    ):  # it is longer than the chain of that
+        make_plan(home, "stiff", own, "tiny")
     with pytest.raises(UsageError, match="another line"):
-        make_plan(line.home, "tiny", str(line.world.base), "tiny")
-    other = tiny_base(line.world.folder / "third", seed=3)
+        make_plan(home, "tiny", own, "tiny")
     with pytest.raises(UsageError, match="stands on the base"):
-        make_plan(line.home, "tiny", str(other), "busy")
+        make_plan(home, "tiny", own, "stiff")
     with pytest.raises(UsageError, match="known: .*tiny"):
-        make_plan(line.home, "nobody", str(other), None)
+        make_plan(home, "nobody", own, None)
     with pytest.raises(BaseError, match="no base"):
-        make_plan(line.home, "tiny", "nowhere", None)
+        make_plan(home, "tiny", "nowhere", None)
     with pytest.raises(UsageError, match="cannot name"):
-        make_plan(line.home, "tiny", str(other), "../x")
+        make_plan(home, "tiny", own, "../x")
 
 
 def test_the_plan_names_what_is_gone_before_any_work(line: Line, tmp_path: Path) -> None:
