@@ -94,6 +94,8 @@ def test_promoted_it_descends_from_the_version_before_and_says_who_taught_it(
     assert (about["parent"], about["continues"], about["merged"]) == ("3", "1", ["2", "3"])
     named = {s["name"]: f"sha256:{s['digest']['sha256']}" for s in record["subject"]}
     assert named["teacher"] == line.made[-1] != named["adapter"]
+    documents = line.home.updates / line.promoted.update_id / "documents"
+    assert "taught by version 3" in (documents / "README.md").read_text()
     assert [(s.version, s.parent, s.teacher) for s in line.chain] == [
         (line.promoted.version, "1", "3")
     ]
