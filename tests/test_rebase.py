@@ -13,6 +13,7 @@ from tests.drops import row, rows, write
 from tests.test_update import POLICY, World
 from tests.tiny import tiny_base
 from tidegate.evals.harness import SuiteRun
+from tidegate.flows.asked import FILE
 from tidegate.flows.cli import main
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
@@ -20,6 +21,7 @@ from tidegate.flows.rebasing.plan import make_plan
 from tidegate.flows.rebasing.rebase import RebaseResult, rebase
 from tidegate.flows.rebasing.survival import Paired, outcome, told
 from tidegate.flows.registry import Registry
+from tidegate.flows.repeating import Again
 from tidegate.flows.update import update
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Action, Broken, Measurement
@@ -183,13 +185,21 @@ def test_what_cannot_be_rebased_is_refused_before_any_work(line: Line) -> None:
 
 
 def test_the_plan_names_what_is_gone_before_any_work(line: Line, tmp_path: Path) -> None:
-    batch = line.home.batch(make_plan(line.home, "tiny", str(line.world.base), "n")[0].steps[0].again.batch)  # fmt: skip
+    batch = line.home.batch(chain_of(line)[0].batch)
     batch.rename(tmp_path / "away")
     try:
         with pytest.raises(Exception, match="is not there"):
             make_plan(line.home, "tiny", str(line.world.base), "new")
     finally:
         (tmp_path / "away").rename(batch)
+    (asked,) = line.home.updates.glob(f"{chain_of(line)[-1].update_id}/{FILE}")
+    said = asked.read_text()
+    asked.write_text(json.dumps({**json.loads(said), "probes": str(tmp_path / "gone.jsonl")}))
+    try:
+        with pytest.raises(UsageError, match=r"gone.jsonl: the questions .* are gone"):
+            make_plan(line.home, "tiny", str(line.world.base), "new")
+    finally:
+        asked.write_text(said)
     with pytest.raises(UsageError, match="known: none yet"):
         make_plan(Home(tmp_path / "empty"), "tiny", str(line.world.base), None)
 
@@ -206,6 +216,12 @@ def test_the_command_line_shows_the_plan(
     plan = json.loads(capsys.readouterr().out)
     assert plan["to"] == "tiny-base"
     assert [step["again"]["version"] for step in plan["steps"]] == ["2", "3"]
+
+
+def chain_of(line: Line) -> list[Again]:
+    return [
+        step.again for step in make_plan(line.home, "tiny", str(line.world.base), "n")[0].steps
+    ]
 
 
 def pair(low: float | None, high: float | None) -> Paired:
