@@ -2,8 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,11 @@ from tidegate.flows.cli import main
 from tidegate.flows.consolidating.consolidate import consolidate, make_plan
 from tidegate.flows.consolidating.union import union
 from tidegate.flows.erasing.forget import forget, plan_of, wanted_of
-from tidegate.flows.intake.batches import RECORDS
 from tidegate.flows.learned import learned_before, parts_of
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.line import open_line
 from tidegate.flows.one_update import UpdateResult
-from tidegate.flows.tracing.steps import Step, chain, read_steps, with_descendants
+from tidegate.flows.tracing.steps import Step, chain, read_steps
 from tidegate.flows.update import update
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Action
@@ -130,27 +127,8 @@ def test_its_rows_are_not_judged_as_if_they_came_a_second_time(line: Line) -> No
     assert batch.rows == 88 and batch.digest == line.chain[0].batch
     assert set(parts_of(line.home, batch.digest)) == {step.batch for step in merged}
     assert not learned_before(line.home, batch.digest).by_author
-    with pytest.raises(UsageError, match="is gone"):
-        union(line.home, [replace(merged[0], update_id="u-nobody")])
-
-
-def test_a_later_update_s_record_takes_the_place_of_an_earlier_one(line: Line) -> None:
-    steps = read_steps(line.home)
-    first = steps["tiny", "2"]
-    assert union(line.home, [first, first]).rows == 48
-    assert (line.home.batch(first.batch) / RECORDS).exists()
-
-
-@pytest.mark.parametrize(
-    ("last", "match"), [(1, "two updates at least"), (5, "stands on 2 updates")]
-)
-def test_too_few_updates_are_refused(line: Line, last: int, match: str) -> None:
-    from tidegate.flows.consolidating.merged import last_steps
-
-    with pytest.raises(UsageError, match=match):
-        last_steps(read_steps(line.home), "tiny", "3", last)
     with pytest.raises(UsageError, match="no model line"):
-        make_plan(line.home, "nobody", last)
+        make_plan(line.home, "nobody")
 
 
 def test_the_command_line_says_that_it_is_done(
@@ -177,17 +155,6 @@ def test_an_erasure_repeats_one_update_without_the_teacher_who_knew(line: Line) 
     assert done.rebuilt and done.exit_code == 0, done.state.rebuilt
     (step,) = line.chain
     assert (step.parent, step.teacher) == ("1", None)
-
-
-def test_whoever_was_taught_by_an_affected_version_is_affected() -> None:
-    def step(version: str, parent: str, teacher: str | None = None) -> Step:
-        when = datetime(2026, 11, 20, tzinfo=UTC)
-        return Step("m", version, parent, f"u-{version}", "b", Action.PROMOTE, "a", "s", when, teacher)  # fmt: skip
-
-    made = [step("2", "1"), step("3", "2"), step("4", "1", "3"), step("5", "4"), step("6", "1")]
-    steps = {("m", one.version): one for one in made}
-    found = with_descendants(steps, [("m", "3")])
-    assert {version for _, version in found} == {"3", "4", "5"}
 
 
 @pytest.fixture(scope="module")

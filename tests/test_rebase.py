@@ -16,6 +16,7 @@ from tidegate.evals.harness import SuiteRun
 from tidegate.flows.asked import FILE
 from tidegate.flows.cli import main
 from tidegate.flows.home import Home
+from tidegate.flows.intake.connectors.rows import IngestError
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.rebasing.plan import make_plan
 from tidegate.flows.rebasing.rebase import RebaseResult, rebase
@@ -188,7 +189,7 @@ def test_the_plan_names_what_is_gone_before_any_work(line: Line, tmp_path: Path)
     batch = line.home.batch(chain_of(line)[0].batch)
     batch.rename(tmp_path / "away")
     try:
-        with pytest.raises(Exception, match="is not there"):
+        with pytest.raises(IngestError, match="is not there"):
             make_plan(line.home, "tiny", str(line.world.base), "new")
     finally:
         (tmp_path / "away").rename(batch)
