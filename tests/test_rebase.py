@@ -275,7 +275,7 @@ def test_four_models_answers_become_one_word(rebased: SuiteRun, says: str, why: 
         "old champion": answered(2.0),
         "new base": answered(-1.0),
     }
-    found = told("2", {**runs, "rebased champion": rebased})  # type: ignore[dict-item]
+    found = told("2", {**runs, "rebased champion": rebased})
     assert found.outcome == says and why in found.reason
 
 
