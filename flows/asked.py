@@ -48,8 +48,12 @@ def recall(home: Home, update_id: str) -> Asked | None:
         raise UsageError(f"{home.updates / update_id / FILE}: is damaged; restore it") from None
 
 
-def recorded_rules(home: Home, update_id: str) -> tuple[Policy, Recipe]:
+def recorded_rules(
+    home: Home, update_id: str, base: str | None = None
+) -> tuple[Policy, Recipe]:
     """Policy and recipe of a decided update, each held against its statement.
+
+    base: another base than the recorded one, for a chain that is learned again on it.
 
     Raises BrokenLedger if one is gone or changed, UsageError if there is no such update.
     """
@@ -62,5 +66,6 @@ def recorded_rules(home: Home, update_id: str) -> tuple[Policy, Recipe]:
             if isinstance(past, Lost):
                 raise BrokenLedger(past.why)
             recipe = read_stored(home, entry, "recipe", "recipe")
-            return past.policy, Recipe.model_validate(recipe, strict=False)
+            how = Recipe.model_validate(recipe, strict=False)
+            return past.policy, how.model_copy(update={"base": base}) if base else how
     raise UsageError(f"{update_id}: the ledger decided about no such update")

@@ -15,11 +15,13 @@ from tidegate.flows.commands import (
     approval,
     blame,
     calibrate_data,
+    consolidate,
     documents,
     drift,
     due,
     forget,
     metrics,
+    rebase,
     reconcile,
 )
 from tidegate.flows.commands.common import (
@@ -87,6 +89,8 @@ app.command("documents", epilog=documents.EXAMPLE)(documents.documents)
 app.command("blame", epilog=blame.EXAMPLE)(blame.blame)
 app.command("reconcile", epilog=reconcile.EXAMPLE)(reconcile.reconcile)
 app.command("forget", epilog=forget.EXAMPLE)(forget.forget)
+app.command("rebase", epilog=rebase.EXAMPLE)(rebase.rebase)
+app.command("consolidate", epilog=consolidate.EXAMPLE)(consolidate.consolidate)
 
 
 @app.command(

@@ -1,5 +1,6 @@
 """Whom earlier updates learned from: what lifetime caps and repeated signatures are known by.
 
+A batch that was made of earlier ones, for a consolidation, is noted by those alone.
 One file a promoted batch in learned/: for each of its kept records the author's pseudonym and
 a keyed hash of the id. No text, no name, no id. Written when an update is promoted; a batch
 that is learned again, or on another model line of the home, counts once. Learning that was
@@ -7,6 +8,7 @@ rolled back still counts.
 """
 
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -21,7 +23,9 @@ import pyarrow.parquet as pq
 from tidegate.flows.home import Home
 from tidegate.flows.intake.home_key import sync_folder
 from tidegate.flows.intake.pseudonym import pseudonym_key
+from tidegate.flows.usage import UsageError
 
+PARTS = "parts.json"  # beside a batch's records: digests of the batches that it was made of
 COLUMNS = pa.schema([("user", pa.string()), ("record", pa.uint64())])
 
 
@@ -46,7 +50,7 @@ def remember(home: Home, batch: str, kept: Path) -> Path:
     kept: the Parquet file that was learned from.
     """
     target = _place(home, batch)
-    if not target.exists():
+    if not target.exists() and not parts_of(home, batch):
         rows = pq.read_table(kept, columns=["user", "id"])
         key = pseudonym_key(home)
         marks = [_mark(key, name) for name in rows["id"].to_pylist()]
@@ -57,10 +61,10 @@ def remember(home: Home, batch: str, kept: Path) -> Path:
 
 def learned_before(home: Home, batch: str) -> Learned:
     """All promoted batches of the home but `batch` itself, so that it is judged alike again."""
-    own = _place(home, batch)
+    own = _own(home, batch)
     counts, marks = Counter[str](), [np.empty(0, dtype=np.uint64)]
     for path in _files(home):
-        if path != own:
+        if path not in own:
             rows = pq.read_table(path, schema=COLUMNS)
             counted = rows.group_by("user").aggregate([("record", "count")])
             counts.update(
@@ -77,8 +81,20 @@ def learned_before(home: Home, batch: str) -> Learned:
 
 def batches_before(home: Home, batch: str) -> list[str]:
     """Digests of all promoted batches of the home but `batch` itself."""
-    own = _place(home, batch)
-    return [f"sha256:{path.stem}" for path in _files(home) if path != own]
+    own = _own(home, batch)
+    return [f"sha256:{path.stem}" for path in _files(home) if path not in own]
+
+
+def parts_of(home: Home, batch: str) -> list[str]:
+    """Digests of the batches that a batch was made of; none for one that was ingested."""
+    path = home.batch(batch) / PARTS
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        raise UsageError(f"{path}: is damaged; restore it from a backup") from None
+    return [str(part) for part in found]
 
 
 def authors(home: Home) -> set[str]:
@@ -111,6 +127,11 @@ def forget(home: Home, authors: Collection[str], records: Collection[str] = ()) 
 
 def _files(home: Home) -> list[Path]:
     return sorted((home.root / "learned").glob("*.parquet"))
+
+
+def _own(home: Home, batch: str) -> set[Path]:
+    """What is noted of a batch, and of those that it was made of."""
+    return {_place(home, one) for one in (batch, *parts_of(home, batch))}
 
 
 def _place(home: Home, batch: str) -> Path:

@@ -21,6 +21,7 @@ from tidegate.flows.registry import (
     Registry,
     RegistryError,
 )
+from tidegate.flows.tracing.steps import read_steps
 from tidegate.gates.audit import statement
 from tidegate.gates.types import Action, Report, ignore_progress
 from tidegate.training.base import Base, find_base
@@ -47,10 +48,13 @@ class Line:
         return self._tags("gov.update_id")
 
     def _tags(self, name: str) -> tuple[str, ...]:
-        """What the champion and the versions that it continues from say, newest first.
+        """What the champion and the versions that led to it say, newest first.
 
-        Of versions that learned from a batch: the base was blessed and learned nothing.
+        Of versions that learned from a batch: the base was blessed and learned nothing, and a
+        consolidation nothing that the versions which it was compared with and taught by did not.
         """
+        steps = read_steps(self.home)
+        taught = {v for (model, v), s in steps.items() if model == self.name and s.teacher}
         versions = {v.version: v for v in self.registry.versions(self.name)}
         found: list[str] = []
         at: str | None = self.champion.version
@@ -61,7 +65,7 @@ class Line:
                     "restore it in MLflow"
                 )
             tags = versions[at].tags
-            if "gov.batch_digest" in tags:
+            if "gov.batch_digest" in tags and at not in taught:
                 found.append(tags[name])
             at = tags.get("gov.parent")
         return tuple(found)

@@ -8,6 +8,7 @@ from typing import Any
 
 from tidegate.evals.suite import Suite
 from tidegate.flows.check import Checked
+from tidegate.flows.consolidating.merged import Merged
 from tidegate.flows.line import Line
 from tidegate.flows.measure import Measured
 from tidegate.flows.observing import Facts, rulings
@@ -83,6 +84,7 @@ class Update:
     measured: Measured | None = None
     suites: tuple[Suite, ...] = ()
     tried: tuple[Tried, ...] = ()
+    merged: Merged | None = None  # what a consolidation takes the place of
 
     @property
     def id(self) -> str:
@@ -97,6 +99,7 @@ class Update:
         policy: Policy,
         recipe: Recipe,
         requester: str,
+        merged: Merged | None = None,
     ) -> "Update":
         """Open the update's run in MLflow, so that a reviewer can watch it work.
 
@@ -116,7 +119,7 @@ class Update:
             "epochs": str(recipe.epochs),
         }
         run_id = line.registry.runs.start_update(line.name, work.name, params)
-        return cls(line, work, run_id, batch, policy, recipe, requester)
+        return cls(line, work, run_id, batch, policy, recipe, requester, merged=merged)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[str]:

@@ -113,6 +113,9 @@ def _statement(
         subjects["adapter"] = candidate.adapter
         for name in ADAPTER_FILES:  # that a stranger can compare with sha256sum
             subjects[f"adapter/{name}"] = digest_file(update.trained.adapter / name)
+    teacher = update.line.champion.candidate.adapter
+    if update.merged and teacher:
+        subjects["teacher"] = teacher
     if update.measured:
         evidence = update.measured.evidence.model_dump(mode="json")
         subjects["evidence/model"] = digest_json(evidence)
@@ -130,6 +133,9 @@ def _statement(
         "rulings": [_ruling(ruling) for ruling in decision.rulings],
         "seed": update.recipe.seed,
     }
+    if update.merged:
+        about["continues"] = update.merged.ancestor.version
+        about["merged"] = list(update.merged.versions)
     if update.drawn:
         about["replay"] = {"rows": update.drawn.rows, "by_batch": update.drawn.by_batch}
     if update.trained:

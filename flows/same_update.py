@@ -27,8 +27,12 @@ def update_id(
     suites: Sequence[Suite],
     probes: str | None,
     trusted: Trusted | None,
+    merged: Sequence[str] = (),
 ) -> str:
-    """The same question has the same id: what was decided once is found again."""
+    """The same question has the same id: what was decided once is found again.
+
+    merged: versions that the update takes the place of.
+    """
     asked: dict[str, Any] = {
         "model": line.name,
         "champion": line.champion.version,
@@ -41,6 +45,8 @@ def update_id(
         "trusted": trusted.calibration if trusted else None,
         "code": code_digest(),
     }
+    if merged:
+        asked["merged"] = list(merged)
     releases = in_force(line.home, batch.digest, policy, datetime.now(UTC))
     if releases:  # records released since are another question
         asked["releases"] = releases

@@ -21,6 +21,7 @@ from tidegate.flows import replay_store
 from tidegate.flows.asked import recorded_rules, remember
 from tidegate.flows.canaries import insert_canaries
 from tidegate.flows.check import Checked, check
+from tidegate.flows.consolidating.merged import Merged, merged
 from tidegate.flows.context.route import route
 from tidegate.flows.deployments.parameters import ModelLine
 from tidegate.flows.flagged import flagged_phrases
@@ -55,6 +56,7 @@ from tidegate.flows.spending import OutOfBudget, Purse
 from tidegate.flows.tracing import index
 from tidegate.flows.trusting.store import Trusted, load_trusted
 from tidegate.flows.untrained import nothing_to_learn, training_failed
+from tidegate.flows.usage import UsageError
 from tidegate.gates.conditions import (
     Facts,
     is_proved,
@@ -96,6 +98,8 @@ def update(
     trusted: str | None = None,
     requester: str | None = None,
     like: str | None = None,
+    base: str | None = None,
+    merge: int | None = None,
 ) -> UpdateResult:
     """Learn from one or more drops, if every gate of the policy passes.
 
@@ -116,11 +120,16 @@ def update(
             known from.
         requester: Who asks for the update; whoever runs this process if nobody is named.
         like: An earlier update, whose recorded policy and recipe are taken instead of the files.
+        base: With `like`, another base than the recorded recipe's.
+        merge: So many of the champion's last updates this one takes the place of; the drop is
+            all that they learned, and the champion teaches (`tidegate consolidate`).
     """
     asking = requester or login_name()
     place = Home.find(Path(home) if home else None)
     if like:
-        rules, how = recorded_rules(place, like)
+        rules, how = recorded_rules(place, like, base)
+    elif base:
+        raise UsageError("base goes with `like`; a recipe file names its own")
     else:
         rules = read_policy(Path(policy), Path(floor) if floor else None)
         how = load_recipe(Path(recipe))
@@ -138,12 +147,14 @@ def update(
             place.updates / "arrived" / short_hex({"drops": sorted(drops), "model": model})
         )
         batch = ingested(drops, place, arrived, defaults or {})
-        work = place.updates / update_id(line, batch, rules, how, asked, probes, known)
+        over = merged(line, merge) if merge else None
+        names = over.versions if over else ()
+        work = place.updates / update_id(line, batch, rules, how, asked, probes, known, names)
         earlier = decided_before(line, batch, work)
         if earlier is not None:
             tell_decided(place, earlier)  # if it was killed before it could
             return earlier
-        begun = Update.begin(line, work, batch, rules, how, asking)
+        begun = Update.begin(line, work, batch, rules, how, asking, over)
         remember(work, policy, probes, suites, trusted)
         with begun.stage("check"):
             checked = data_checked(batch, rules, place, arrived, work / "check", asked, known)
@@ -161,7 +172,7 @@ def update(
         new, canaries = insert_canaries(rules, checked.kept, work)
         try:
             with begun.stage("train") as run_id:
-                trained = candidate_trained(line, how, new, drawn, work, purse)
+                trained = candidate_trained(line, how, new, drawn, work, purse, over)
                 log_training(begun, run_id, trained, checked.kept, drawn)
         except (TrainingError, OutOfBudget) as failed:
             return published(begun.not_trained(checked, training_failed(failed)))
@@ -278,22 +289,24 @@ def candidate_trained(
     drawn: replay_store.Draw,
     work: Path,
     purse: Purse,
+    over: Merged | None,
 ) -> Trained:
-    parent = line.champion
+    champion = line.champion
     anchors = None
     if recipe.answers:
         anchors = make_anchors(
             recipe,
             line.base,
-            parent.adapter,
-            parent.candidate.digest,
+            champion.adapter,
+            champion.candidate.digest,
             cache=line.home.cache,
             progress=progress,
         )
     return train(
         recipe,
         line.base,
-        parent=parent.adapter,
+        parent=over.ancestor.adapter if over else champion.adapter,
+        teacher=champion.adapter if over else None,
         new=new,
         replay=drawn.path,
         anchors=anchors,

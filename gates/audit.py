@@ -30,7 +30,7 @@ def statement(
 ) -> Statement:
     """Say what was done to which model line, and on what grounds.
 
-    `act` is bless, decide, rollback or repair of a model line, or approve or refuse, a reviewer's answer;
+    `act` is bless, decide, rollback, repair or rebase of a model line, or approve or refuse, a reviewer's answer;
     rotate or recover, which are about the ledger itself; or what people did to the quarantine. `model` is empty where the act is about
     no line. `subjects` names at least one thing that the act is about, each by its digest
     (adapter, base, batch, recipe, policy, evidence); `about` is JSON without floats that matter

@@ -9,7 +9,7 @@ import pytest
 from tests.waiver_world import BASE, World, empty_database, world
 from tidegate.flows.erasing import stores, weights
 from tidegate.flows.erasing.forget import _act_forget, plan_of, wanted_of
-from tidegate.flows.erasing.plan import Again, LinePlan, make_plan
+from tidegate.flows.erasing.plan import LinePlan, make_plan
 from tidegate.flows.erasing.rebuild import finished, rebuild
 from tidegate.flows.erasing.rounds import begun
 from tidegate.flows.erasing.state import Rebuilt, State, load, request_of, save
@@ -20,6 +20,7 @@ from tidegate.flows.erasing.verify import search
 from tidegate.flows.home import Home
 from tidegate.flows.intake.home_key import write_private
 from tidegate.flows.locks import one_at_a_time
+from tidegate.flows.repeating import Again
 from tidegate.flows.rollback import rollback
 from tidegate.flows.tracing import index
 from tidegate.flows.tracing.record import aliases_of, reach_of

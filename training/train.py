@@ -35,10 +35,11 @@ from tidegate.training.methods import Blend, Part, Protected, Source, Term, load
 from tidegate.training.packing import Item, pack, packs_exactly
 from tidegate.training.plan import plan
 from tidegate.training.preference import read_pairs, read_ratings
-from tidegate.training.prepare import prepare
+from tidegate.training.prepare import Prepared, prepare
 from tidegate.training.recipe import Recipe
 from tidegate.training.rows import Rows, read_rows
 from tidegate.training.step import backward
+from tidegate.training.teacher import answering_as, taught
 from tidegate.training.trained import Counts, Step, Trained, TrainingError, finish, finished
 
 CHECKPOINT_EVERY = 20  # steps
@@ -53,9 +54,12 @@ def train(
     replay: Path | None,
     anchors: Path | None,
     work: Path,
+    teacher: Path | None = None,
     progress: Report = ignore_progress,
 ) -> Trained:
     """Train a candidate's adapter on `new`, continued from the champion's if there is one.
+
+    teacher: another adapter, for a consolidation; the rows are learned as it answers them.
 
     new, replay: Parquet files of records; anchors: a folder of make_anchors. A source that
     the recipe's method does not use is not read. Writes `work/adapter` and checkpoints, and
@@ -65,6 +69,8 @@ def train(
     (the champion's adapter has another shape) and RowsError (a file that is not of rows).
     """
     parts = parts_of(recipe)
+    if teacher:
+        parts = taught(recipe, parts)
     sources: dict[Source, Path | None] = {
         "new": new,
         "replay": replay,
@@ -80,6 +86,7 @@ def train(
         )
     inputs = digest_json(
         {
+            **({"teacher": adapter_digest(teacher)} if teacher else {}),
             "recipe": recipe.digest,
             "base": base.digest,
             "parent": adapter_digest(parent) if parent else None,
@@ -101,7 +108,12 @@ def train(
         adapted = (
             continue_adapter(model, recipe, parent) if parent else new_adapter(model, recipe)
         )
-        return _run(adapted, recipe, base, parent, parts, read, inputs, work, progress)
+        progress(Progress("ask the parent", 0, None, ""))
+        with answering_as(adapted, teacher):
+            prepared = prepare(adapted, recipe, parts, read)
+        return _run(
+            adapted, recipe, base, parent, parts, read, prepared, inputs, work, progress
+        )
 
 
 def _run(
@@ -111,12 +123,11 @@ def _run(
     parent: Path | None,
     parts: Sequence[Part],
     read: dict[Source, Rows],
+    prepared: Prepared,
     inputs: Digest,
     work: Path,
     progress: Report,
 ) -> Trained:
-    progress(Progress("ask the parent", 0, None, ""))
-    prepared = prepare(model, recipe, parts, read)
     terms = [part for part in parts if isinstance(part, Term)]
     steps = plan(
         terms,

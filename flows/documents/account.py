@@ -82,8 +82,13 @@ class Account:
 
     @property
     def parent(self) -> str:
-        """The version that it was continued from, and compared with."""
-        return str(self.about["parent"])
+        """The version that it was continued from; compared with too, if nobody taught it."""
+        return str(self.about.get("continues", self.about["parent"]))
+
+    @property
+    def teacher(self) -> str | None:
+        """Of a consolidation: the version that it was compared with and answers like."""
+        return str(self.about["parent"]) if "continues" in self.about else None
 
     @property
     def action(self) -> Action:

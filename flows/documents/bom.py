@@ -84,12 +84,17 @@ def _model(account: Account) -> Component:
         **{f"digest:{name}": digest for name, digest in account.subjects.items()},
         **{f"gate:{r.gate}": f"{r.outcome}, {r.action}" for r in account.rulings},
     }
-    parent = Component(
-        name=clean(account.model),
-        version=clean(account.parent),
-        type=ComponentType.MACHINE_LEARNING_MODEL,
-        bom_ref="ancestor/parent",
-    )
+    before = {"parent": account.parent, "teacher": account.teacher}
+    versions = [
+        Component(
+            name=clean(account.model),
+            version=clean(version),
+            type=ComponentType.MACHINE_LEARNING_MODEL,
+            bom_ref=f"ancestor/{name}",
+        )
+        for name, version in before.items()
+        if version is not None
+    ]
     return Component(
         name=clean(account.model),
         version=clean(account.version),
@@ -97,7 +102,7 @@ def _model(account: Account) -> Component:
         bom_ref=MODEL,
         description="A LoRA adapter on the base, continued from the version before it",
         components=[*_files(account)],
-        pedigree=Pedigree(ancestors=[_base(account, "ancestor/base"), parent]),
+        pedigree=Pedigree(ancestors=[_base(account, "ancestor/base"), *versions]),
         properties=_properties(said),
     )
 

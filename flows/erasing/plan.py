@@ -11,18 +11,11 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.markup import escape
 
+from tidegate.flows.repeating import Again, again
 from tidegate.flows.tracing.index import REPLAYED
 from tidegate.flows.tracing.record import Affected, Reach
-from tidegate.flows.tracing.steps import Steps, ancestry
+from tidegate.flows.tracing.steps import Steps, chain
 from tidegate.gates.types import Digest, Noun
-
-
-class Again(Noun):
-    """One recorded update that is to be repeated without the rows."""
-
-    version: str
-    update_id: str
-    batch: Digest  # as it was recorded
 
 
 class LinePlan(Noun):
@@ -107,20 +100,14 @@ def make_plan(steps: Steps, reach: Reach, aliases: Mapping[str, Mapping[str, str
 def _line(
     steps: Steps, model: str, champion: str, affected: set[tuple[str, str]]
 ) -> LinePlan | None:
-    way = [
-        step
-        for step in reversed(ancestry(steps, model, champion))
-        if (model, step.version) in affected
-    ]
+    way = [s for s in chain(steps, model, champion) if (model, s.version) in affected]
     if not way:
         return None
     return LinePlan(
         model=model,
         champion=champion,
         ancestor=way[0].parent,
-        rebuild=tuple(
-            Again(version=s.version, update_id=s.update_id, batch=s.batch) for s in way
-        ),
+        rebuild=tuple(again(step) for step in way),
     )
 
 

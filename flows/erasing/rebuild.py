@@ -6,18 +6,9 @@ first that is not promoted ends the rebuild; what was promoted before it serves.
 whose batch no row is left taught nothing else: it is left out, and the next one is repeated.
 """
 
-from pathlib import Path
-
-from tidegate.flows.asked import Asked, recall
-from tidegate.flows.erasing.plan import Again
 from tidegate.flows.erasing.state import Rebuilt, State, save
 from tidegate.flows.home import Home
-from tidegate.flows.intake.stored import PREFIX
-from tidegate.flows.one_update import UpdateResult
-from tidegate.flows.registry import Registry
-from tidegate.flows.rules import DEFAULT_POLICY
-from tidegate.flows.tracing.steps import ancestry, read_steps
-from tidegate.flows.usage import UsageError
+from tidegate.flows.repeating import Again, learned_by, repeat, stopped_by
 from tidegate.gates.types import Action
 
 EMPTY = "no row is left in its batch"
@@ -51,19 +42,18 @@ def _learned(
     home: Home, state: State, model: str, again: Again, uri: str | None
 ) -> Rebuilt | None:
     """The version by which the champion learned what is left of the batch, however promoted."""
-    champion = Registry.open(home, uri).aliases(model).get("champion", "")
     batch = state.batches.get(again.batch, again.batch)
-    for step in ancestry(read_steps(home), model, champion):
-        if step.batch == batch:
-            return Rebuilt(
-                model=model,
-                of=again.version,
-                batch=batch,
-                version=step.version,
-                update_id=step.update_id,
-                action=Action.PROMOTE,
-            )
-    return None
+    step = learned_by(home, model, batch, uri) if batch else None
+    if step is None:
+        return None
+    return Rebuilt(
+        model=model,
+        of=again.version,
+        batch=batch,
+        version=step.version,
+        update_id=step.update_id,
+        action=Action.PROMOTE,
+    )
 
 
 def _rolled_back(made: Rebuilt) -> Rebuilt:
@@ -76,28 +66,7 @@ def _repeat(
     batch = state.batches.get(again.batch, again.batch)
     if batch is None:
         return Rebuilt(model=model, of=again.version, batch=None, action=None, reason=EMPTY)
-    # Imported here: it loads torch, which nobody needs who only asks for a plan.
-    from tidegate.flows.update import update
-
-    asked = recall(home, again.update_id) or Asked(policy=str(DEFAULT_POLICY))
-    if asked.probes and not Path(asked.probes).exists():
-        raise UsageError(
-            f"{asked.probes}: the questions that version {again.version} of {model!r} was asked "
-            "are gone; put the file back and run the same command again"
-        )
-    result: UpdateResult = update(
-        drops=[PREFIX + batch],
-        policy=asked.policy,
-        model=model,
-        home=str(home.root),
-        tracking_uri=uri,
-        probes=asked.probes,
-        suites=asked.suites,
-        trusted=state.batches.get(asked.trusted, asked.trusted) if asked.trusted else None,
-        requester=who,
-        like=again.update_id,
-    )
-    stopped = [r.title for r in result.decision.rulings if r.action is not Action.PROMOTE]
+    result = repeat(home, again, of=model, model=model, who=who, uri=uri, renamed=state.batches)
     return Rebuilt(
         model=model,
         of=again.version,
@@ -105,5 +74,5 @@ def _repeat(
         version=result.version,
         update_id=result.update_id,
         action=result.decision.action,
-        reason=", ".join(stopped),
+        reason=stopped_by(result),
     )

@@ -10,7 +10,7 @@ is made again once nobody can move a line any more.
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from tidegate.flows.erasing.plan import Again, LinePlan, Plan, make_plan
+from tidegate.flows.erasing.plan import LinePlan, Plan, make_plan
 from tidegate.flows.erasing.state import State, save
 from tidegate.flows.erasing.unfinished import unfinished
 from tidegate.flows.home import Home
@@ -18,6 +18,7 @@ from tidegate.flows.ledger import Ledger
 from tidegate.flows.locks import one_at_a_time
 from tidegate.flows.progress import stage
 from tidegate.flows.registry import Registry
+from tidegate.flows.repeating import Again
 from tidegate.flows.rollback import rollback
 from tidegate.flows.standing import rolled_back
 from tidegate.flows.tracing.record import reach_of

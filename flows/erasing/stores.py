@@ -40,7 +40,6 @@ from tidegate.flows.tracing.marks import Marker
 from tidegate.flows.tracing.record import lists_of_left_out
 from tidegate.flows.tracing.wanted import Wanted, named_rows
 from tidegate.gates.made import PAST
-from tidegate.gates.types import Batch
 
 OUR_RESULT = re.compile(rb'"__(class|exc_type)__": "tidegate[.]')
 WEIGHTS = ("train", "scaled", "blame")  # folders of an update that hold adapters
@@ -72,19 +71,7 @@ def without(home: Home, digest: str, wanted: Wanted, update_id: str | None) -> s
     rest = rows.filter(pc.invert(named_rows(home, rows, wanted)))
     if not rest.num_rows:
         return None
-    times = pc.min_max(rest["time"]).as_py()
-    counted = rest.group_by("source").aggregate([("id", "count")]).to_pylist()
-    batch = Batch(
-        digest=batches.batch_digest(b"".join(batches.row_digests(rest))),
-        rows=rest.num_rows,
-        read=rest.num_rows,
-        unreadable=0,
-        without_consent=0,
-        duplicates=0,
-        sources={row["source"]: row["id_count"] for row in sorted(counted, key=str)},
-        first=times["min"],
-        last=times["max"],
-    )
+    batch = batches.described(rest)
     with scratch_folder(home) as work:
         (work / "batch").mkdir()
         batches.write_records(work / "batch" / batches.RECORDS, [rest.sort_by("id")])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
@@ -102,6 +103,23 @@ def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
             waiting, rows, size = [rest], rest.num_rows, rest.nbytes
     if rows:
         yield pa.concat_tables(waiting).combine_chunks()
+
+
+def described(rows: pa.Table) -> Batch:
+    """What says of rows that came in before, one or more, that they are a batch."""
+    times = pc.min_max(rows["time"]).as_py()
+    counted = rows.group_by("source").aggregate([("id", "count")]).to_pylist()
+    return Batch(
+        digest=batch_digest(b"".join(row_digests(rows))),
+        rows=rows.num_rows,
+        read=rows.num_rows,
+        unreadable=0,
+        without_consent=0,
+        duplicates=0,
+        sources={row["source"]: row["id_count"] for row in sorted(counted, key=str)},
+        first=times["min"],
+        last=times["max"],
+    )
 
 
 def publish(draft: Path, batch: Batch, home: Home) -> Path:

@@ -17,7 +17,11 @@ from tidegate.gates.types import Action
 
 @dataclass(frozen=True)
 class Step:
-    """One version of a line: what an update made of its parent."""
+    """One version of a line: what an update made of its parent.
+
+    parent: whose weights it continues from, which is the champion that it was compared with
+    unless it is a consolidation; then that champion is its teacher.
+    """
 
     model: str
     version: str
@@ -28,6 +32,7 @@ class Step:
     adapter: str | None  # digest; None: no weights were made
     statement: str
     decided_at: datetime
+    teacher: str | None = None  # version; None: no consolidation
 
 
 Steps = Mapping[tuple[str, str], Step]  # by model and version
@@ -47,17 +52,18 @@ def read_steps(home: Home) -> Steps:
         batch, parent = entry.subject("batch"), predicate["about"].get("parent")
         if batch is None or parent is None:
             raise BrokenLedger(f"the statement {digest} names no batch or no parent version")
-        model = predicate["model"]
+        model, continues = predicate["model"], predicate["about"].get("continues")
         steps[model, entry.version] = Step(
             model=model,
             version=entry.version,
-            parent=str(parent),
+            parent=str(parent if continues is None else continues),
             update_id=entry.update_id,
             batch=batch,
             action=entry.action,
             adapter=entry.subject("adapter"),
             statement=digest,
             decided_at=entry.decided_at,
+            teacher=None if continues is None else str(parent),
         )
     return steps
 
@@ -74,12 +80,17 @@ def ancestry(steps: Steps, model: str, version: str) -> tuple[Step, ...]:
     return tuple(found)
 
 
+def chain(steps: Steps, model: str, version: str) -> tuple[Step, ...]:
+    """The promoted updates that led to a version, oldest first."""
+    return tuple(reversed(ancestry(steps, model, version)))
+
+
 def with_descendants(
     steps: Steps, touched: Iterable[tuple[str, str]]
 ) -> frozenset[tuple[str, str]]:
-    """The versions given, and every later one whose parents lead back to one of them."""
+    """The versions given, and every later one whose parents or teachers lead back to them."""
     affected = set(touched)
     for (model, version), step in steps.items():  # a parent was always decided before
-        if (model, step.parent) in affected:
+        if {(model, step.parent), (model, step.teacher)} & affected:
             affected.add((model, version))
     return frozenset(affected)

@@ -1,0 +1,1 @@
+"""Consolidation: a champion's last updates, merged into one by distillation."""

@@ -1,0 +1,1 @@
+"""Rebase: the recorded chain of a model line, learned again on another base in a new line."""
