@@ -8,12 +8,12 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.tiny import tiny_base, tiny_tokenizer
 from tidegate.training.adapter import save_adapter
 from tidegate.training.base import Base, BaseError, find_base, load_model
 from tidegate.training.test_time import (
-    OVERLAP,
     WINDOW,
     TestTime,
     adapted,
@@ -106,13 +106,40 @@ def test_an_error_leaves_the_model_as_it_was(model: Any) -> None:
         pytest.fail("one token teaches nothing")
 
 
-@pytest.mark.parametrize("length", [2, WINDOW, WINDOW + 1, 3 * WINDOW + 7])
-def test_every_token_but_the_first_is_learned_once_a_pass(length: int) -> None:
-    plan = windows(length)
+@pytest.mark.parametrize("size", [2, 3, 64, WINDOW])
+@pytest.mark.parametrize("length", [2, 65, WINDOW, WINDOW + 1, 3 * WINDOW + 7])
+def test_every_token_but_the_first_is_learned_once_a_pass(length: int, size: int) -> None:
+    plan = windows(length, size)
     assert [t for _, first, end in plan for t in range(first, end)] == list(range(1, length))
     for begin, first, end in plan:
-        assert end - begin <= WINDOW
-        assert begin == 0 or first - begin == OVERLAP
+        assert end - begin <= size
+        assert begin == 0 or first - begin == max(1, size // 4)
+
+
+@pytest.mark.parametrize("on", [False, True], ids=["bare", "champion"])
+def test_in_a_deep_model_too_it_is_the_last_quarter_and_nothing_else(on: bool) -> None:
+    """From twenty names on, peft shortens what it is told to adapt."""
+    small = LlamaConfig(
+        vocab_size=300, hidden_size=8, intermediate_size=8, num_hidden_layers=30,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=64,
+    )  # fmt: skip
+    model: Any = LlamaForCausalLM(small)
+    if on:
+        champions = LoraConfig(r=2, target_modules=["down_proj"], task_type="CAUSAL_LM")
+        model = get_peft_model(model, champions)
+    with adapted(model, IDS, TestTime(passes=1)) as (carrier, learned):
+        names = {n for n, p in carrier.named_parameters() if p.requires_grad}
+    found = {tuple(n.split(".layers.")[1].split(".")[:3]) for n in names}
+    assert found == {
+        (str(layer), "mlp", part)
+        for layer in range(23, 30)
+        for part in ("gate_proj", "up_proj", "down_proj")
+    }
+    assert (len(names), learned.layers, learned.steps) == (
+        2 * 21,
+        7,
+        len(windows(len(IDS), 64)),
+    )
 
 
 class Block(nn.Module):

@@ -31,8 +31,8 @@ from tidegate.training.trained import TrainingError
 LABEL = "stand-in for TTT-E2E (arXiv 2512.23675)"
 ADAPTER = "test_time"  # its name inside the model
 RANK, ALPHA, CLIP = 8, 16, 1.0
-WINDOW, OVERLAP = 512, 128  # tokens that one step reads, and those it reads without learning
-QUARTER = 4
+WINDOW = 512  # tokens that one step reads at most
+QUARTER = 4  # one in so many of the layers, and of a window what is read and not learned
 
 
 @dataclass(frozen=True)
@@ -115,16 +115,16 @@ def mlps_of_the_last_quarter(model: Any) -> tuple[list[str], int]:
     return [name for layer in sorted(found)[-count:] for name in found[layer]], count
 
 
-def windows(length: int) -> list[tuple[int, int, int]]:
+def windows(length: int, size: int = WINDOW) -> list[tuple[int, int, int]]:
     """Where each step reads, and from which token on it learns: begin, first, end.
 
-    Windows overlap, so that what is learned has something before it; every token but the very
-    first is learned in exactly one of them.
+    Windows of `size` tokens (two at least) overlap by a quarter, so that what is learned has
+    something before it; every token but the very first is learned in exactly one of them.
     """
     found, first = [], 1
     while first < length:
-        begin = max(0, first - OVERLAP)
-        end = min(length, begin + WINDOW)
+        begin = max(0, first - max(1, size // QUARTER))
+        end = min(length, begin + size)
         found.append((begin, first, end))
         first = end
     return found
@@ -154,7 +154,8 @@ def _learn(
     """Mean loss of the first and of the last pass, and the steps that were taken."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=wanted.rate, weight_decay=0.0)
-    plan = windows(len(ids))
+    made_for = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    plan = windows(len(ids), max(2, min(WINDOW, made_for or WINDOW)))
     means: list[float] = []
     steps = 0
     for _ in range(wanted.passes):

@@ -91,7 +91,7 @@ def ask(
     stands_on = base_of(home, found, said, base, progress)
     progress(Progress("load the model", 0, None, ""))
     network, tokenizer = load_model(stands_on, found.adapter)
-    room = room_of(network, tokenizer) - tokens
+    room = max(0, room_of(network, tokenizer) - tokens)
     window = None
     if test_time is not None:
         window = room if test_time.window is None else test_time.window

@@ -45,7 +45,7 @@ def read_context(path: Path) -> str:
 def room_of(model: Any, tokenizer: Any) -> int:
     """Tokens that the model was made for, prompt and answer together."""
     known = (
-        getattr(model.config, "max_position_embeddings", None),
+        getattr(model.config.get_text_config(), "max_position_embeddings", None),
         tokenizer.model_max_length,
     )
     return min(

@@ -33,21 +33,29 @@ def ask(
     ] = False,
     passes: Annotated[
         int | None,
-        typer.Option(min=1, max=64, help="With --ttt: times that the context is learned. [4]"),
+        typer.Option(
+            min=1,
+            max=64,
+            help="With --ttt: times that the context is learned.",
+            show_default="4",
+        ),
     ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(min=1e-7, max=0.1, help="With --ttt: the learning rate. [0.001]"),
+        typer.Option(
+            min=1e-7, max=0.1, help="With --ttt: the learning rate.", show_default="0.001"
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=2**32 - 1, help="With --ttt: the seed. [0]")
+        int | None,
+        typer.Option(min=0, max=2**32 - 1, help="With --ttt: the seed.", show_default="0"),
     ] = None,
     window: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="With --ttt: the context's last tokens that stay in the prompt; as many as "
-            "there is room for otherwise.",
+            help="With --ttt: the context's last tokens that stay in the prompt.",
+            show_default="what there is room for",
         ),
     ] = None,
     tokens: Annotated[
@@ -55,7 +63,7 @@ def ask(
     ] = 256,
     base: Annotated[
         Path | None,
-        typer.Option(help="Folder of the base, if it is not where the recipe says."),
+        typer.Option(help="Folder of the base.", show_default="where the recipe says"),
     ] = None,
     home: Place = None,
     tracking_uri: Tracking = None,
