@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import Result
 from rich.console import Console
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tests.reconciling import alias as moved
 from tests.reconciling import beside, history, replaced, tag
