@@ -155,7 +155,7 @@ def greedy(
     return made, bool(made) and made[-1] in ends
 
 
-class _Watch(transformers.LogitsProcessor):
+class _Watch(transformers.LogitsProcessor):  # type: ignore[misc]  # it has no types
     """Sees every step of an answer: reports it, and stops where there is no likeliest token."""
 
     def __init__(self, before: int, most: int, progress: Report) -> None:

@@ -1,7 +1,7 @@
 """`tidegate ask`: a question to the version of a model line that serves."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -85,7 +85,7 @@ def ask(
     from tidegate.flows.progress import report, showing
     from tidegate.training.test_time import TestTime
 
-    how = {"passes": passes, "rate": rate, "seed": seed}
+    how: dict[str, Any] = {"passes": passes, "rate": rate, "seed": seed}
     set_by_hand = {name: value for name, value in how.items() if value is not None}
     with showing(console):
         said = answer_of(
