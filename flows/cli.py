@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from tidegate.flows.commands import (
     approval,
+    ask,
     blame,
     calibrate_data,
     consolidate,
@@ -82,6 +83,7 @@ app.add_typer(ledger_commands, name="ledger")
 app.add_typer(lineage_commands, name="lineage")
 app.add_typer(statement_commands, name="statement")
 app.add_typer(gateway_commands, name="gateway")
+app.command("ask", epilog=ask.EXAMPLE)(ask.ask)
 app.command("drift", epilog=drift.EXAMPLE)(drift.drift)
 app.command("metrics", epilog=metrics.EXAMPLE)(metrics.metrics)
 app.command("due", epilog=due.EXAMPLE)(due.due)

@@ -32,9 +32,13 @@ def because(decision: Decision) -> str:
 
 def clean(text: str, limit: int = LONGEST) -> str:
     """On one line, cut to `limit`; what does not print, also what turns text around, is �."""
-    line = " ".join(text.split())
-    shown = "".join(c if c.isprintable() else "�" for c in line)
+    shown = printable(" ".join(text.split()))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def printable(line: str) -> str:
+    """One line as it is, with � for what does not print, also what turns text around."""
+    return "".join(c if c.isprintable() else "�" for c in line.expandtabs(4))
 
 
 def number(value: float | None) -> str:
