@@ -21,7 +21,7 @@ from tidegate.training.methods import Levels
 from tidegate.training.recipe import Recipe, Timescales, load_recipe
 from tidegate.training.timescales import Timescales as Running
 from tidegate.training.train import train
-from tidegate.training.trained import Trained, TrainingError
+from tidegate.training.trained import Trained
 
 LORA = load_recipe(Path(__file__).parent / "recipes" / "good.yaml").model_copy(
     update={"method": "lora", "anchors": None, "learning_rate": 0.01, "epochs": 4}
@@ -222,7 +222,7 @@ def test_what_waits_outlives_a_kill(
 def test_a_parent_that_cannot_be_sorted_is_refused(world: World, tmp_path: Path) -> None:
     wide = LORA.model_copy(update={"rank": 24})  # v_proj of the tiny base has 16 outputs
     parent = world.train(wide, tmp_path / "wide", parent=None).adapter
-    with pytest.raises(TrainingError, match="Begin a model line of a smaller rank"):
+    with pytest.raises(BaseError, match="begin a model line of a smaller rank"):
         Running(world.model(wide, parent), Levels(slow=2, every=3, rate=0.1))
     model = world.model(parent=world.parent)
     with torch.no_grad():

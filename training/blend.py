@@ -105,8 +105,15 @@ def weighted_sum(
 ) -> Sum:
     """Sum of shares times B A at a rank, for float64 pairs B (m, r), A (r, n) of one layer.
 
-    Never forms an (m, n) matrix. Raises BaseError for a factor that is not finite.
+    Never forms an (m, n) matrix. Raises BaseError for a factor that is not finite, and for a rank
+    that the layer itself does not have.
     """
+    most = min(pairs[0][0].shape[0], pairs[0][1].shape[1])
+    if rank > most:
+        raise BaseError(
+            f"a layer has {most} directions, fewer than the adapter's rank {rank}, and cannot be "
+            "decomposed; begin a model line of a smaller rank"
+        )
     tall, r_tall = torch.linalg.qr(torch.cat([b for b, _ in pairs], dim=1))
     wide, r_wide = torch.linalg.qr(torch.cat([a for _, a in pairs], dim=0).T)
     each = torch.cat(

@@ -108,21 +108,15 @@ def _sort(layers: Sequence[LoraLayer]) -> float:
     """Put the largest directions of each adapter first; returns the relative rounding error.
 
     An adapter that does nothing yet has no directions, and stays as it is. Raises TrainingError
-    if sorting changed what an adapter does, and BaseError if it is not finite.
+    if sorting changed what an adapter does, and BaseError if it cannot be decomposed.
     """
     wrong, size = 0.0, 0.0
     for layer in layers:
         b, a = _factors(layer)
         if not bool(b.any()):
             continue
-        rank, most = a.shape[0], min(b.shape[0], a.shape[1])
-        if rank > most:
-            raise TrainingError(
-                f"a layer has {most} directions, fewer than the adapter's rank {rank}: they "
-                "cannot be sorted into slow and fast. Begin a model line of a smaller rank"
-            )
         old_b, old_a = b.double(), a.double()
-        new_b, new_a = factors(weighted_sum([(old_b, old_a)], [1.0], rank), old_a)
+        new_b, new_a = factors(weighted_sum([(old_b, old_a)], [1.0], a.shape[0]), old_a)
         b.copy_(new_b)
         a.copy_(new_a)
         before = old_b @ old_a
