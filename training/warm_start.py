@@ -107,9 +107,9 @@ def warm_start(past: Sequence[Path], part: WarmStart, out: Path) -> Start:
 def factors(found: Sum, like: Tensor) -> tuple[Tensor, Tensor]:
     """B (m, r) and A (r, n) whose product is the sum. A's rows are orthogonal and of equal norm.
 
-    The norm is the root mean square of the rows of `like` (r, n), or 1 where they are zeros, and the values are all in B, as
-    they are in a LoRA that was trained: so the optimizer's steps mean what they meant, and a
-    direction of value zero is one that can still be learned.
+    The norm is the root mean square of the rows of `like` (r, n), or 1 where they are zeros, and
+    the values are all in B, as they are in a LoRA that was trained: so the optimizer's steps mean
+    what they meant, and a direction of value zero is one that can still be learned.
     """
     row = float(like.norm()) / like.shape[0] ** 0.5 or 1.0
     return (found.left * (found.values / row)).contiguous(), (found.right.T * row).contiguous()
