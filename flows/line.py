@@ -6,6 +6,7 @@ first version, champion and anchor; that act has a statement too.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
@@ -25,6 +26,7 @@ from tidegate.flows.tracing.steps import read_steps
 from tidegate.gates.audit import statement
 from tidegate.gates.types import Action, Report, ignore_progress
 from tidegate.training.base import Base, find_base
+from tidegate.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class Line:
     def past_updates(self) -> tuple[str, ...]:
         """The ids of the updates that the champion went through, newest first."""
         return self._tags("gov.update_id")
+
+    def accepted(self, recipe: Recipe) -> tuple[Path, ...]:
+        """What a warm start is made of: the champion's adapter first; () if none is asked for."""
+        return accepted_adapters(
+            self.home, self.registry, self.name, self.champion.version, recipe
+        )
 
     def _tags(self, name: str) -> tuple[str, ...]:
         """What the champion and the versions that led to it say, newest first.
@@ -104,6 +112,27 @@ def open_line(
     for served in (champion, anchor):
         require_recorded(must, served)
     return Line(name, home, base, registry, ledger, champion, anchor)
+
+
+def accepted_adapters(
+    home: Home, registry: Registry, model: str, version: str, recipe: Recipe
+) -> tuple[Path, ...]:
+    """Adapters of a version and of those it continues from, newest first, as many as are asked for.
+
+    Who continues from whom is the ledger's to say, and each is checked as what serves is. Raises
+    RegistryError and Unreconciled.
+    """
+    most = recipe.reptile.last if recipe.reptile else 0
+    must = ledger_says(home, model)
+    found: list[Path] = []
+    at: str | None = version
+    while at is not None and len(found) < most:
+        one = registry.load(model, at)
+        require_recorded(must, one)
+        if one.adapter is not None:  # the base has none
+            found.append(one.adapter)
+        at = must.versions[at].parent
+    return tuple(found)
 
 
 def line_names(home: Home) -> set[str]:

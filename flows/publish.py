@@ -144,6 +144,8 @@ def _statement(
             "counts": update.trained.counts.model_dump(mode="json"),
             "after": {name: repr(value) for name, value in update.trained.after.items()},
         }
+        if update.trained.past is not None:  # of a method with a warm start
+            about["training"]["past"] = list(update.trained.past)
         about["adapter_key"] = adapter_key
     if update.tried:
         about["scales"] = [_tried(one) for one in update.tried]

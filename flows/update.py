@@ -311,6 +311,7 @@ def candidate_trained(
         replay=drawn.path,
         anchors=anchors,
         work=work / "train",
+        past=line.accepted(recipe),
         progress=purse.watching(progress),
     )
 

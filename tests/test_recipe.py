@@ -33,6 +33,7 @@ MISTAKES = {
     "bad_fisher_form": (13, "form"),
     "bad_preference_section_missing": (4, "needs a section 'preference'"),
     "bad_replay_section_missing": (4, "needs a section 'replay'"),
+    "bad_reptile_of_one": (13, "last"),
     "bad_scale_above_one": (13, "from at most 1 downwards"),
     "bad_scale_empty": (13, "scale"),
     "bad_scale_grows": (13, "from at most 1 downwards"),
@@ -42,6 +43,8 @@ MISTAKES = {
     "bad_subspace_whole": (13, "share"),
     "bad_target_twice": (7, "named twice"),
     "bad_targets_not_a_list": (7, "targets"),
+    "bad_timescales_all_slow": (4, "leaves no fast rank of 4"),
+    "bad_timescales_one": (13, "every"),
     "bad_unknown_key": (5, "did you mean 'rank'?"),
     "bad_unknown_method": (4, "did you mean 'anchored'?"),
 }

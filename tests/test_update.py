@@ -56,7 +56,13 @@ seed: 5
 """
 REPLAY = "replay: {share: 0.25}\n"
 SCALE = "scale: [1.0, 0.5, 0.25]\n"
-SUBSPACE = "subspace: {share: 0.5}\n"
+SECTIONS = {  # what a method needs besides
+    "replay": REPLAY,
+    "scaled": SCALE,
+    "osf": "subspace: {share: 0.5}\n",
+    "reptile": "reptile: {rate: 0.5, last: 8, max_error: 1.0}\n",
+    "two_timescale": "timescales: {slow: 2, every: 2, rate: 0.1}\n",
+}
 
 
 class World:
@@ -72,7 +78,7 @@ class World:
         policy, recipe = self.folder / f"p{gain}.yaml", self.folder / f"{method}.yaml"
         policy.write_text(POLICY.replace("AT_LEAST", gain))
         text = RECIPE.replace("BASE", str(self.base)).replace("METHOD", method)
-        more = {"replay": REPLAY, "scaled": SCALE, "osf": SUBSPACE}.get(method, "")
+        more = SECTIONS.get(method, "")
         recipe.write_text(text.replace("method: scaled", "method: lora") + more)
         return {
             "drops": [str(drop)],

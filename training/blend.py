@@ -10,6 +10,8 @@ loses more than mixing the factors themselves would, which is what peft's combin
 """
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -49,11 +51,11 @@ def blend(parent: Path | None, trained: Path, share: float, out: Path) -> Blende
     after = load_file(trained / WEIGHTS)
     weights, lost, moved = dict(after), 0.0, 0.0
     if share == 1 or parent is None:
-        for name in _modules(after):
+        for name in modules(after):
             weights[f"{name}{B}"] = share * after[f"{name}{B}"]
     else:
-        before = _same_shape(parent, trained, config, after)
-        for name in _modules(after):
+        before = same_shape(parent, trained, config, after)
+        for name in modules(after):
             b, a, cut, way = _between(
                 (before[f"{name}{B}"], before[f"{name}{A}"]),
                 (after[f"{name}{B}"], after[f"{name}{A}"]),
@@ -77,28 +79,69 @@ def _between(
         # The same A, but for rows that were free: B alone moved, and nothing is cut.
         b = (1 - share) * b0 + share * b1
         return b.to(kind), new[1], 0.0, float((share * (b1 - b0) @ a1).square().sum())
-    tall, r_tall = torch.linalg.qr(torch.cat([b0, b1], dim=1))
-    wide, r_wide = torch.linalg.qr(torch.cat([a0, a1], dim=0).T)
-    steps = torch.cat([torch.full((rank,), 1 - share), torch.full((rank,), share)]).double()
-    u, s, v = torch.linalg.svd((r_tall * steps) @ r_wide.T)
-    root = s[:rank].sqrt()
-    b, a = (tall @ u[:, :rank]) * root, (wide @ v[:rank].T * root).T
-    way = (r_tall * torch.cat([-steps[rank:], steps[rank:]])) @ r_wide.T
-    return (
-        b.to(kind).contiguous(),
-        a.to(kind).contiguous(),
-        float(s[rank:].square().sum()),
-        float(way.square().sum()),
+    found = weighted_sum([(b0, a0), (b1, a1)], [1 - share, share], rank)
+    root = found.values.sqrt()
+    b, a = found.left * root, (found.right * root).T
+    return b.to(kind).contiguous(), a.to(kind).contiguous(), found.cut, found.way
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The best r directions of a weighted sum of products B A, largest first.
+
+    left (m, r) and right (n, r) are orthonormal; left * values @ right.T is the sum, but for what
+    was cut. cut, way: squared Frobenius norms of what was cut, and of the sum less its first term.
+    """
+
+    left: Tensor
+    values: Tensor
+    right: Tensor
+    cut: float
+    way: float
+
+
+def weighted_sum(
+    pairs: Sequence[tuple[Tensor, Tensor]], shares: Sequence[float], rank: int
+) -> Sum:
+    """Sum of shares times B A at a rank, for float64 pairs B (m, r), A (r, n) of one layer.
+
+    Never forms an (m, n) matrix. Raises BaseError for a factor that is not finite, and for a rank
+    that the layer itself does not have.
+    """
+    most = min(pairs[0][0].shape[0], pairs[0][1].shape[1])
+    if rank > most:
+        raise BaseError(
+            f"a layer has {most} directions, fewer than the adapter's rank {rank}, and cannot be "
+            "decomposed; begin a model line of a smaller rank"
+        )
+    tall, r_tall = torch.linalg.qr(torch.cat([b for b, _ in pairs], dim=1))
+    wide, r_wide = torch.linalg.qr(torch.cat([a for _, a in pairs], dim=0).T)
+    each = torch.cat(
+        [b.new_full((b.shape[1],), share) for (b, _), share in zip(pairs, shares, strict=True)]
+    )
+    core = (r_tall * each) @ r_wide.T
+    if not bool(core.isfinite().all()):
+        raise BaseError("an adapter holds a number that is not finite; it cannot be mixed")
+    u, s, v = torch.linalg.svd(core, full_matrices=False)
+    first = pairs[0][0].shape[1]
+    step = torch.cat([each[:first] - 1, each[first:]])
+    return Sum(
+        left=tall @ u[:, :rank],
+        values=s[:rank],
+        right=wide @ v[:rank].T,
+        cut=float(s[rank:].square().sum()),
+        way=float(((r_tall * step) @ r_wide.T).square().sum()),
     )
 
 
-def _modules(weights: dict[str, Tensor]) -> list[str]:
+def modules(weights: dict[str, Tensor]) -> list[str]:
     return sorted(name.removesuffix(A) for name in weights if name.endswith(A))
 
 
-def _same_shape(
+def same_shape(
     parent: Path, trained: Path, config: dict[str, object], after: dict[str, Tensor]
 ) -> dict[str, Tensor]:
+    """The weights of parent. Raises BaseError unless it is of the shape of trained."""
     refuse_pickled_adapter(parent)
     found = json.loads((parent / CONFIG).read_bytes())
     before: dict[str, Tensor] = load_file(parent / WEIGHTS)

@@ -16,6 +16,7 @@ from tidegate.training.rows import Row, Rows
 from tidegate.training.slots import claim_slots
 from tidegate.training.step import PREFERENCES
 from tidegate.training.subspace import Subspaces, protect
+from tidegate.training.timescales import Timescales, time_scales
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Prepared:
     rows: dict[Source, Sequence[Row]]
     penalties: tuple[Consolidation, ...]
     subspaces: Subspaces | None
+    timescales: Timescales | None
 
 
 def prepare(
@@ -47,7 +49,7 @@ def prepare(
     for part in parts:
         if isinstance(part, Slots):
             claim_slots(model, read["new"].rows, read[part.source].rows, part.count)
-    return Prepared(rows, penalties, protect(model, parts))
+    return Prepared(rows, penalties, protect(model, parts), time_scales(model, parts))
 
 
 def _taught(model: Any, rows: Sequence[Row], k: int) -> tuple[Row, ...]:

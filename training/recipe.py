@@ -28,9 +28,11 @@ __all__ = [
     "Preference",
     "Recipe",
     "Replay",
+    "Reptile",
     "Schedule",
     "SlotChoice",
     "Subspace",
+    "Timescales",
     "YamlError",
     "load_recipe",
 ]
@@ -127,6 +129,27 @@ class Interpolate(Noun):
     )
 
 
+class Reptile(Noun):
+    """How far training begins from the parent, towards the mean of what was accepted."""
+
+    rate: Number = Field(gt=0, le=1, description="share of the way to the mean")
+    last: int = Field(ge=2, le=64, description="accepted updates in the mean, newest first")
+    max_error: Number = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="most that the adapter's rank may lose of the way to the mean",
+    )
+
+
+class Timescales(Noun):
+    """How much of the adapter's rank is slow, how seldom it moves, and how little."""
+
+    slow: int = Field(ge=1, le=1023, description="ranks that are slow; the rest is fast")
+    every: int = Field(ge=2, le=100_000, description="optimiser steps between slow moves")
+    rate: Number = Field(gt=0, le=1, description="of the moves that have added up since")
+
+
 class Preference(Noun):
     """What people preferred: corrections as pairs, thumbs as ratings."""
 
@@ -162,6 +185,8 @@ class Recipe(Noun):
     slots: SlotChoice | None = None
     subspace: Subspace | None = None
     interpolate: Interpolate | None = None
+    reptile: Reptile | None = None
+    timescales: Timescales | None = None
     preference: Preference | None = None
     scale: Annotated[tuple[Number, ...] | None, Field(strict=False)] = Field(
         default=None,
@@ -193,6 +218,8 @@ SECTIONS: dict[str, type[Noun]] = {
     "slots": SlotChoice,
     "subspace": Subspace,
     "interpolate": Interpolate,
+    "reptile": Reptile,
+    "timescales": Timescales,
     "preference": Preference,
 }
 OPTIONAL = tuple(section for section in SECTIONS if section != "schedule")

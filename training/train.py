@@ -1,6 +1,6 @@
 """The one training loop: rows in, adapter out, the same bytes for the same inputs.
 
-    rows → ask the parent → plan of steps →
+    rows → (warm start) → ask the parent → plan of steps →
     for each step: pack, loss by term, backward, penalties, clip, AdamW → blend → adapter
 
 Everything that involves chance is drawn from the recipe's seed before the first step, so a
@@ -31,7 +31,15 @@ from tidegate.training.adapter import (
 from tidegate.training.anchors import read_anchors
 from tidegate.training.base import Base, load_model
 from tidegate.training.blend import blend
-from tidegate.training.methods import Blend, Part, Protected, Source, Term, load_methods
+from tidegate.training.methods import (
+    Blend,
+    Part,
+    Penalty,
+    Slots,
+    Source,
+    Term,
+    load_methods,
+)
 from tidegate.training.packing import Item, pack, packs_exactly
 from tidegate.training.plan import plan
 from tidegate.training.preference import read_pairs, read_ratings
@@ -41,6 +49,7 @@ from tidegate.training.rows import Rows, read_rows
 from tidegate.training.step import backward
 from tidegate.training.teacher import answering_as, taught
 from tidegate.training.trained import Counts, Step, Trained, TrainingError, finish, finished
+from tidegate.training.warm_start import Start, averaged, warm_start
 
 CHECKPOINT_EVERY = 20  # steps
 
@@ -55,6 +64,7 @@ def train(
     anchors: Path | None,
     work: Path,
     teacher: Path | None = None,
+    past: Sequence[Path] = (),
     progress: Report = ignore_progress,
 ) -> Trained:
     """Train a candidate's adapter on `new`, continued from the champion's if there is one.
@@ -62,8 +72,10 @@ def train(
     teacher: another adapter, for a consolidation; the rows are learned as it answers them.
 
     new, replay: Parquet files of records; anchors: a folder of make_anchors. A source that
-    the recipe's method does not use is not read. Writes `work/adapter` and checkpoints, and
-    returns at once what an earlier call with the same inputs made there.
+    the recipe's method does not use is not read. past: accepted adapters of the line, newest
+    first, so the parent's before the others; read for a warm start alone. Writes
+    `work/adapter` and checkpoints, and returns at once what an earlier call with the same
+    inputs made there.
 
     Raises TrainingError (nothing to learn, a loss that is no longer a number), BaseError
     (the champion's adapter has another shape) and RowsError (a file that is not of rows).
@@ -78,21 +90,24 @@ def train(
         "pairs": new,
         "ratings": new,
     }
-    asked = [part.source for part in parts if not isinstance(part, Blend | Protected)]
+    asked = [part.source for part in parts if isinstance(part, Term | Penalty | Slots)]
     used = {source: path for source in asked if (path := sources[source]) is not None}
     if "anchors" in asked and anchors is None:
         raise TrainingError(
             f"the recipe {recipe.recipe!r} needs anchors: call make_anchors first"
         )
-    inputs = digest_json(
-        {
-            **({"teacher": adapter_digest(teacher)} if teacher else {}),
-            "recipe": recipe.digest,
-            "base": base.digest,
-            "parent": adapter_digest(parent) if parent else None,
-            "sources": {source: _digest(path) for source, path in used.items()},
-        }
-    )
+    warm, past = averaged(parts, parent, past)
+    decides: dict[str, Any] = {
+        "recipe": recipe.digest,
+        "base": base.digest,
+        "parent": adapter_digest(parent) if parent else None,
+        "sources": {source: _digest(path) for source, path in used.items()},
+    }
+    if teacher:
+        decides["teacher"] = adapter_digest(teacher)
+    if warm:
+        decides["past"] = [adapter_digest(path) for path in past]
+    inputs = digest_json(decides)
     done = finished(work, inputs)
     if done:
         return done
@@ -105,14 +120,16 @@ def train(
         reasons = ", ".join(f"{n} {why}" for why, n in sorted(read["new"].skipped.items()))
         raise TrainingError(f"{new}: no row can be learned from ({reasons or 'it is empty'})")
     with reproducible(recipe.seed):
+        start = warm_start(past, warm, work / "start") if warm else None
+        begun = start.adapter if start else parent
         adapted = (
-            continue_adapter(model, recipe, parent) if parent else new_adapter(model, recipe)
+            continue_adapter(model, recipe, begun) if begun else new_adapter(model, recipe)
         )
         progress(Progress("ask the parent", 0, None, ""))
         with answering_as(adapted, teacher):
             prepared = prepare(adapted, recipe, parts, read)
         return _run(
-            adapted, recipe, base, parent, parts, read, prepared, inputs, work, progress
+            adapted, recipe, base, parent, start, parts, read, prepared, inputs, work, progress
         )
 
 
@@ -121,6 +138,7 @@ def _run(
     recipe: Recipe,
     base: Base,
     parent: Path | None,
+    start: Start | None,
     parts: Sequence[Part],
     read: dict[Source, Rows],
     prepared: Prepared,
@@ -156,7 +174,10 @@ def _run(
             losses["fisher"] = penalty.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, recipe.clip))
         _refuse_nan(number, losses, norm)
-        optimizer.step()
+        if prepared.timescales:
+            prepared.timescales.step(optimizer, number + 1, len(steps))
+        else:
+            optimizer.step()
         if prepared.subspaces:
             prepared.subspaces.hold()
         optimizer.zero_grad()
@@ -180,8 +201,13 @@ def _run(
             standing = checkpoint.Standing(number + 1, notes)
             checkpoint.save(work, inputs, standing, model, optimizer)
 
-    leaks = {"osf.leak": prepared.subspaces.leak()} if prepared.subspaces else {}
+    noted = {**start.after} if start else {}
+    if prepared.subspaces:
+        noted["osf.leak"] = prepared.subspaces.leak()
+    if prepared.timescales:
+        noted |= prepared.timescales.after(len(steps))
     digest, after = _saved(model, base, parent, parts, work)
+    shutil.rmtree(work / "start", ignore_errors=True)
     trained = Trained(
         adapter=work / "adapter",
         digest=digest,
@@ -192,7 +218,8 @@ def _run(
         packed=packed,
         history=tuple(history),
         counts=_counts(read, steps),
-        after=leaks | after,
+        after=noted | after,
+        past=start.past if start else None,
     )
     finish(work, trained)
     return trained

@@ -51,7 +51,11 @@ class Trained(Noun):
     history: tuple[Step, ...]
     counts: Counts
     after: dict[str, float] = Field(
-        default_factory=dict, description="what was done to the adapter after the last step"
+        default_factory=dict, description="what was done to the adapter besides its steps"
+    )
+    past: tuple[Digest, ...] | None = Field(
+        default=None,
+        description="accepted adapters that a warm start was made of, newest first",
     )
 
 

@@ -115,6 +115,7 @@ def prepared(
         new=new,
         replay=replay,
         anchors=anchors,
+        past=line.accepted(recipe) if line else (),
     )
 
 

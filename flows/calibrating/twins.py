@@ -24,6 +24,7 @@ from tidegate.flows.progress import counted, named
 from tidegate.gates.digest import digest_file, digest_json
 from tidegate.gates.policy.calibration import CalibrationError
 from tidegate.gates.types import Digest, Measurement, Noun, Report
+from tidegate.training.adapter import adapter_digest
 from tidegate.training.base import Base, device_and_dtype, load_model
 from tidegate.training.recipe import Recipe
 from tidegate.training.train import train
@@ -67,6 +68,7 @@ class Parent:
     new: Path
     replay: Path | None
     anchors: Path | None
+    past: tuple[Path, ...] = ()  # accepted adapters, for a warm start
 
 
 def twins_folder(parent: Parent, asked: Asked, cache: Path) -> Path:
@@ -80,6 +82,7 @@ def twins_folder(parent: Parent, asked: Asked, cache: Path) -> Path:
         "replay": replay,
         # Named by its inputs; see make_anchors.
         "anchors": parent.anchors.name if parent.anchors else None,
+        "past": [adapter_digest(adapter) for adapter in parent.past],
         "suites": [suite.digest for suite in asked.suites],
         "chunk": asked.chunk,
         "machine": machine(),
@@ -192,6 +195,7 @@ def _make(
             replay=parent.replay,
             anchors=parent.anchors,
             work=work,
+            past=parent.past,
             progress=named(progress, f"{name}: train"),
         )
     except TrainingError as failed:

@@ -176,7 +176,7 @@ def _told(
     recipe = recorded_rules(home, way[-1].update_id)[1]
     base = find_base(recipe.base, home.cache, progress)
     ancestor = registry.load(line.model, line.ancestor)
-    twin, digest = train_twin(home, base, ancestor, way, place, progress)
+    twin, digest = train_twin(home, base, ancestor, registry, way, place, progress)
     if digest == made.candidate.adapter:
         raise TrainingError("another seed made the same weights: the recipe has nothing random")
     after = _answers(exam, base, made.adapter, made.candidate.digest, home, progress)

@@ -18,7 +18,8 @@ from tidegate.flows.erasing.plan import LinePlan
 from tidegate.flows.erasing.tombstones import Erased
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
-from tidegate.flows.registry import ModelVersionInfo
+from tidegate.flows.line import accepted_adapters
+from tidegate.flows.registry import ModelVersionInfo, Registry
 from tidegate.flows.tracing.steps import Step
 from tidegate.flows.tracing.wanted import Wanted, named_rows
 from tidegate.flows.usage import UsageError
@@ -69,8 +70,8 @@ def _once(rows: pa.Table) -> pa.Table:
 
 
 def train_twin(
-    home: Home, base: Base, ancestor: ModelVersionInfo, way: Sequence[Step], place: Path,
-    progress: Report,
+    home: Home, base: Base, ancestor: ModelVersionInfo, registry: Registry, way: Sequence[Step],
+    place: Path, progress: Report,
 ) -> tuple[Path, str]:  # fmt: skip
     """The same updates from the ancestor on, with other seeds; its adapter and digest.
 
@@ -78,6 +79,7 @@ def train_twin(
     UsageError if an erased row is among what would be learned.
     """
     parent, digest = ancestor.adapter, ancestor.candidate.digest
+    made_here: list[Path] = []  # what the twin's own updates came to, newest first
     erased = Erased(home)
     for number, step in enumerate(way):
         recipe = recorded_rules(home, step.update_id)[1]
@@ -91,6 +93,7 @@ def train_twin(
             if recipe.answers
             else None
         )
+        before = accepted_adapters(home, registry, ancestor.name, ancestor.version, recipe)
         made = train(
             other_seed(recipe),
             base,
@@ -99,6 +102,7 @@ def train_twin(
             replay=drawn,
             anchors=anchors,
             work=place / f"update-{number}",
+            past=(*made_here, *before),
             progress=progress,
         )
         adapter, digest = made.adapter, made.digest
@@ -106,6 +110,7 @@ def train_twin(
             scaled = blend(parent, adapter, _scale(home, step), place / f"scaled-{number}")
             adapter, digest = scaled.adapter, scaled.digest
         parent = adapter
+        made_here.insert(0, adapter)
     if parent is None:
         raise UsageError("nothing was trained after the clean ancestor")
     return parent, digest

@@ -9,6 +9,7 @@ of a finished arm are removed: the same inputs make them again.
 """
 
 import shutil
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -158,6 +159,7 @@ def _sequential(
     if len(states) == len(done):
         return states
     states, parent = [], None
+    past: list[Path] = []  # adapters so far, newest first
     accepted: list[str] = []
     store = Home(folder / "accepted")  # what each update may rehearse, as after a promotion
     for t, lesson in enumerate(sequence.lessons, 1):
@@ -168,9 +170,18 @@ def _sequential(
             store, accepted, wanted, recipe.seed, (), folder / f"replay-{t}.parquet"
         )
         trained = _trained(
-            recipe, sequence, parent, rows, drawn.path, folder / f"update-{t}", said, progress
+            recipe,
+            sequence,
+            parent,
+            past,
+            rows,
+            drawn.path,
+            folder / f"update-{t}",
+            said,
+            progress,
         )
         parent = trained
+        past.insert(0, trained.adapter)
         states.append(_measured(sequence, trained, folder, t, said, progress))
         batch = digest_file(rows)
         replay_store.remember(store, batch, rows)
@@ -188,7 +199,7 @@ def _joint(recipe: Recipe, sequence: Series, folder: Path, progress: Report) -> 
     every = [row for lesson in sequence.lessons for row in lesson.rows]
     rows = write_exchanges(folder / "rows.parquet", every)
     trained = _trained(
-        recipe, sequence, None, rows, None, folder / f"update-{updates}", said, progress
+        recipe, sequence, None, (), rows, None, folder / f"update-{updates}", said, progress
     )
     return _measured(sequence, trained, folder, updates, said, progress)
 
@@ -219,6 +230,7 @@ def _trained(
     recipe: Recipe,
     sequence: Series,
     parent: Trained | None,
+    past: Sequence[Path],
     rows: Path,
     replay: Path | None,
     work: Path,
@@ -244,6 +256,7 @@ def _trained(
         replay=replay,
         anchors=anchors,
         work=work,
+        past=past,
         progress=named(progress, f"{said}: train"),
     )
 

@@ -8,6 +8,8 @@ compute, so that reading a recipe loads no torch.
     Penalty  a cost of moving the weights, on no rows          training/fisher.py
     Slots    which weights may move at all                     training/slots.py
     Protected  directions that the update stays out of           training/subspace.py
+    WarmStart  where training begins instead of at the parent    training/warm_start.py
+    Levels   which part of the adapter moves seldom, and little  training/timescales.py
     Blend    what becomes of the adapter after the last step   training/blend.py
 """
 
@@ -70,7 +72,25 @@ class Protected:
     share: float
 
 
-Part = Term | Penalty | Slots | Protected | Blend
+@dataclass(frozen=True)
+class WarmStart:
+    """Training begins at the parent plus `rate` of the way to the mean of accepted adapters."""
+
+    rate: float
+    last: int  # accepted updates that the mean is of, newest first, the parent among them
+    max_error: float  # of the rank that the adapter has, as a part of the way from the parent
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Two time scales in one adapter: its first `slow` ranks move every so many steps."""
+
+    slow: int
+    every: int  # optimizer steps
+    rate: float  # of what the optimizer would have done with them
+
+
+Part = Term | Penalty | Slots | Protected | WarmStart | Levels | Blend
 Parts = Callable[["Recipe"], tuple[Part, ...]]
 NEW = Term("new", "cross_entropy", share=1.0, weight=1.0)
 
