@@ -86,7 +86,7 @@ def steps_of(world: World, part: Levels, steps: int) -> list[tuple[float, ...]]:
     optimizer, by itself, moves each weight by 1."""
     model = world.model()
     running = Running(model, part)
-    b, a = factors(adapted(model)[0])
+    b, a = factors(next(iter(adapted(model))))
     b0, a0 = b.detach().clone(), a.detach().clone()
     optimizer = torch.optim.SGD([b, a], lr=1.0)
     running.layers = running.layers[:1]
@@ -226,6 +226,6 @@ def test_a_parent_that_cannot_be_sorted_is_refused(world: World, tmp_path: Path)
         Running(world.model(wide, parent), Levels(slow=2, every=3, rate=0.1))
     model = world.model(parent=world.parent)
     with torch.no_grad():
-        factors(adapted(model)[0])[0].fill_(torch.nan)
+        factors(next(iter(adapted(model))))[0].fill_(torch.nan)
     with pytest.raises(BaseError, match="not finite"):
         Running(model, Levels(slow=2, every=3, rate=0.1))

@@ -53,7 +53,7 @@ class Timescales:
 
     def __init__(self, model: Any, part: Levels) -> None:
         self.part = part
-        layers = adapted(model)
+        layers = list(adapted(model))
         with torch.no_grad():
             self.error = _sort(layers)
             self.layers = [_layer(layer) for layer in layers]
