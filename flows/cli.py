@@ -327,7 +327,13 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  # nothing goes on: it ends with a code of ours
         # Imported now and not above: these classes bring half the stack with them, and
         # nothing of it may be imported before the environment is prepared.
-        from tidegate.flows.errors import BROKEN_ERRORS, USAGE_ERRORS, no_engine, no_memory, no_room
+        from tidegate.flows.errors import (
+            BROKEN_ERRORS,
+            USAGE_ERRORS,
+            no_engine,
+            no_memory,
+            no_room,
+        )
 
         ran_out = no_memory(error) or no_room(error) or no_engine(error)
         if not isinstance(error, USAGE_ERRORS + BROKEN_ERRORS) and not ran_out:
