@@ -240,7 +240,7 @@ def load_recipe(path: Path) -> Recipe:
     for section in OPTIONAL:
         given = getattr(recipe, section) is not None
         if given and section not in method.reads:
-            takers = " or ".join(m.name for m in methods.values() if section in m.reads)
+            takers = " or ".join(sorted(m.name for m in methods.values() if section in m.reads))
             raise file.error(
                 (section,),
                 f"the method {method.name!r} reads no section {section!r}: remove it, or "
