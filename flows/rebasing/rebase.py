@@ -86,7 +86,8 @@ def rebase(
     registry = Registry.open(place, tracking_uri)
     now = registry.aliases(plan.to)["champion"]
     stage("ask what survived")
-    survived = survival(place, registry, plan, bases, now, progress)
+    accepted = {one.of for one in steps if one.done}
+    survived = survival(place, registry, plan, bases, now, accepted, progress)
     complete = all(one.done for one in steps)
     stage("write down what was done")
     written = Ledger(place.ledger).append(_act(plan, now, steps, survived, complete, who))

@@ -11,7 +11,7 @@ updates are asked about. Margins are nats per token of a model's own tokenizer, 
 compared on one base only; across the bases it is whether the right answer is preferred.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -33,7 +33,7 @@ from tidegate.training.base import Base, load_model
 
 LEVEL = 0.025  # on each side
 Asked = Literal["old base", "old champion", "new base", "rebased champion"]
-Outcome = Literal["survived", "weakened", "lost", "undecided", "not asked"]
+Outcome = Literal["survived", "weakened", "lost", "undecided", "not learned", "not asked"]
 
 
 class Paired(Noun):
@@ -51,7 +51,7 @@ class Survived(Noun):
 
     survived: the rebased champion prefers its answers more than its bare base does, and is not
     shown to be right less often than the old champion. weakened: more than its base, less
-    often than the old champion. lost: shown to be no better than its base.
+    often than the old champion. lost: shown to be no better than its base. not learned: its update was not accepted there.
     """
 
     of: str  # version
@@ -64,11 +64,18 @@ class Survived(Noun):
 
 
 def survival(
-    home: Home, registry: Registry, plan: RebasePlan, bases: Bases, now: str, progress: Report
+    home: Home,
+    registry: Registry,
+    plan: RebasePlan,
+    bases: Bases,
+    now: str,
+    accepted: Collection[str],
+    progress: Report,
 ) -> tuple[Survived, ...]:
     """Ask both champions and both bases about every past update.
 
-    now: the new line's champion. Raises RegistryError if a version is not what was registered.
+    now: the new line's champion. accepted: versions whose updates the new line learned; what
+    another one taught may look known all the same, by the form of the answers. Raises RegistryError if a version is not what was registered.
     """
     past = past_of(home, [step.again.update_id for step in plan.steps])
     suites = {
@@ -90,12 +97,18 @@ def survival(
         name: _answers(home, base, adapter, digest, suites, seen)
         for name, (base, adapter, digest) in who.items()
     }
-    return tuple(
-        told(version, {name: found[version] for name, found in answers.items()})
-        if version in suites
-        else Survived(of=version, outcome="not asked", reason="its questions are not stored")
-        for version in (step.again.version for step in plan.steps)
-    )
+    found: list[Survived] = []
+    for version in (step.again.version for step in plan.steps):
+        if version not in suites:
+            reason = "its questions are not stored"
+            found.append(Survived(of=version, outcome="not asked", reason=reason))
+            continue
+        one = told(version, {name: asked[version] for name, asked in answers.items()})
+        if version not in accepted:
+            reason = "the new line did not accept its update"
+            one = one.model_copy(update={"outcome": "not learned", "reason": reason})
+        found.append(one)
+    return tuple(found)
 
 
 def told(of: str, runs: Mapping[Asked, SuiteRun]) -> Survived:
