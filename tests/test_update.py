@@ -56,7 +56,13 @@ seed: 5
 """
 REPLAY = "replay: {share: 0.25}\n"
 SCALE = "scale: [1.0, 0.5, 0.25]\n"
-SUBSPACE = "subspace: {share: 0.5}\n"
+MORE = {
+    "replay": REPLAY,
+    "scaled": SCALE,
+    "osf": "subspace: {share: 0.5}\n",
+    "star": "verified: {per_row: 2, max_new_tokens: 12}\n",
+    "sdft": "demonstrated: {max_new_tokens: 12}\n",
+}
 
 
 class World:
@@ -72,8 +78,8 @@ class World:
         policy, recipe = self.folder / f"p{gain}.yaml", self.folder / f"{method}.yaml"
         policy.write_text(POLICY.replace("AT_LEAST", gain))
         text = RECIPE.replace("BASE", str(self.base)).replace("METHOD", method)
-        more = {"replay": REPLAY, "scaled": SCALE, "osf": SUBSPACE}.get(method, "")
-        recipe.write_text(text.replace("method: scaled", "method: lora") + more)
+        text = text.replace("method: scaled", "method: lora")
+        recipe.write_text(text + MORE.get(method, ""))
         return {
             "drops": [str(drop)],
             "policy": str(policy),

@@ -31,12 +31,21 @@ from tidegate.training.adapter import (
 from tidegate.training.anchors import read_anchors
 from tidegate.training.base import Base, load_model
 from tidegate.training.blend import blend
-from tidegate.training.methods import Blend, Part, Protected, Source, Term, load_methods
+from tidegate.training.methods import (
+    Blend,
+    Part,
+    Protected,
+    Rollouts,
+    Source,
+    Term,
+    load_methods,
+)
 from tidegate.training.packing import Item, pack, packs_exactly
 from tidegate.training.plan import plan
 from tidegate.training.preference import read_pairs, read_ratings
 from tidegate.training.prepare import prepare
 from tidegate.training.recipe import Recipe
+from tidegate.training.rollouts import make_rollouts
 from tidegate.training.rows import Rows, read_rows
 from tidegate.training.step import backward
 from tidegate.training.trained import Counts, Step, Trained, TrainingError, finish, finished
@@ -59,7 +68,8 @@ def train(
 
     new, replay: Parquet files of records; anchors: a folder of make_anchors. A source that
     the recipe's method does not use is not read. Writes `work/adapter` and checkpoints, and
-    returns at once what an earlier call with the same inputs made there.
+    returns at once what an earlier call with the same inputs made there. Where the method learns
+    from what the parent writes, that stays in `work/rollouts`.
 
     Raises TrainingError (nothing to learn, a loss that is no longer a number), BaseError
     (the champion's adapter has another shape) and RowsError (a file that is not of rows).
@@ -71,6 +81,7 @@ def train(
         "anchors": anchors,
         "pairs": new,
         "ratings": new,
+        "rollouts": None,  # written by the parent, once it is loaded
     }
     asked = [part.source for part in parts if not isinstance(part, Blend | Protected)]
     used = {source: path for source in asked if (path := sources[source]) is not None}
@@ -78,11 +89,12 @@ def train(
         raise TrainingError(
             f"the recipe {recipe.recipe!r} needs anchors: call make_anchors first"
         )
+    standing_on = adapter_digest(parent) if parent else None
     inputs = digest_json(
         {
             "recipe": recipe.digest,
             "base": base.digest,
-            "parent": adapter_digest(parent) if parent else None,
+            "parent": standing_on,
             "sources": {source: _digest(path) for source, path in used.items()},
         }
     )
@@ -101,6 +113,19 @@ def train(
         adapted = (
             continue_adapter(model, recipe, parent) if parent else new_adapter(model, recipe)
         )
+        for part in parts:
+            if isinstance(part, Rollouts):  # the adapted model is still the parent
+                read["rollouts"] = make_rollouts(
+                    adapted,
+                    tokenizer,
+                    recipe,
+                    part.kind,
+                    new,
+                    base=base.digest,
+                    parent=standing_on,
+                    work=work,
+                    progress=progress,
+                )
         return _run(adapted, recipe, base, parent, parts, read, inputs, work, progress)
 
 
@@ -273,4 +298,5 @@ def _counts(read: dict[Source, Rows], steps: Sequence[Sequence[Item]]) -> Counts
             for reason, n in sorted(found.skipped.items())
         },
         truncated=sum(found.truncated for found in read.values()),
+        rollouts=dict(read["rollouts"].written) if "rollouts" in read else {},
     )
