@@ -57,7 +57,7 @@ def _arm(name: str, recipes: Path, settings: dict[str, Any]) -> Arm:
         return Arm(name, "context", None)
     method, _, rate = name.partition("@")
     path = recipes / f"{'lora' if method == JOINT else method}.yaml"
-    known = [*arm_names(recipes), *SELF_TAUGHT]
+    known = [*arm_names(recipes), *(m for m in SELF_TAUGHT if (recipes / f"{m}.yaml").exists())]
     if method not in known:  # nothing but a name: no path leads out of the folder
         raise UsageError(
             f"there is no arm {name!r}{did_you_mean(method, known)}; there are "
