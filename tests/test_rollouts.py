@@ -32,6 +32,8 @@ LORA = load_recipe(Path(__file__).parent / "recipes" / "good.yaml").model_copy(
     }
 )
 SHORT: dict[str, Any] = {"max_new_tokens": 12}
+# At 32 dimensions no token is ever nearly certain, so what is to be right is drawn coldly.
+COLD: dict[str, Any] = {**SHORT, "temperature": 0.1}
 
 
 def recipe(method: str, **changes: Any) -> Recipe:
@@ -39,8 +41,8 @@ def recipe(method: str, **changes: Any) -> Recipe:
 
 
 SDFT = recipe("sdft", demonstrated=Demonstrated(top_k=258, **SHORT), rows_per_step=100)
-STAR = recipe("star", verified=Verified(hint=False, **SHORT))
-HINTED = recipe("star", verified=Verified(per_row=1, **SHORT))
+STAR = recipe("star", verified=Verified(hint=False, **COLD))
+HINTED = recipe("star", verified=Verified(per_row=1, **COLD))
 
 
 class World:
@@ -51,7 +53,7 @@ class World:
         self.base = find_base(str(tiny_base(folder / "tiny")), folder)
         yes = [(f"Is it {i}?", "Yes.") for i in range(16)]
         taught = tiny_records(folder / "first.parquet", yes)
-        hot = LORA.model_copy(update={"epochs": 12})
+        hot = LORA.model_copy(update={"epochs": 24})
         self.parent = self.train(hot, taught, folder / "parent", None).adapter
         self.yes = tiny_records(folder / "yes.parquet", yes[:6])
         self.mixed = tiny_records(
@@ -195,7 +197,7 @@ def test_star_learns_the_right_answers_and_counts_what_had_none(
 
 
 def test_a_base_that_knows_nothing_teaches_itself_nothing(world: World, tmp_path: Path) -> None:
-    both = STAR.model_copy(update={"verified": Verified(per_row=2, **SHORT)})
+    both = STAR.model_copy(update={"verified": Verified(per_row=2, **COLD)})
     with pytest.raises(TrainingError, match=r"8 questions \(2 each, and 8 with the answer"):
         world.train(both, world.mixed, tmp_path, None)
     assert not (tmp_path / "adapter").exists()
@@ -231,7 +233,7 @@ def test_an_answer_that_is_cut_or_hides_structure_is_not_right(
     answer: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = tiny_records(tmp_path / "new.parquet", [("Is it?", "Yes."), ("Is it so?", "Yes.")])
-    once = STAR.model_copy(update={"verified": Verified(per_row=1, hint=False, **SHORT)})
+    once = STAR.model_copy(update={"verified": Verified(per_row=1, hint=False, **COLD)})
     Scripted(world, monkeypatch, answer, f"Yes.{END}")
     world.train(once, new, tmp_path / "work")
     assert {row.id for row in written(tmp_path / "work")} == {"r0001.0"}

@@ -60,7 +60,7 @@ MORE = {
     "replay": REPLAY,
     "scaled": SCALE,
     "osf": "subspace: {share: 0.5}\n",
-    "star": "verified: {per_row: 2, max_new_tokens: 12}\n",
+    "star": "verified: {per_row: 2, max_new_tokens: 12, temperature: 0.1}\n",
     "sdft": "demonstrated: {max_new_tokens: 12}\n",
 }
 
