@@ -240,7 +240,7 @@ def test_an_answer_that_is_cut_or_hides_structure_is_not_right(
 
 
 def test_what_cannot_be_verified_or_asked_is_counted(world: World, tmp_path: Path) -> None:
-    exchanges = [("Is it?", "Yes."), ("How?", "?!"), ("z" * 305, "Yes.")]
+    exchanges = [("Is it 0?", "Yes."), ("How?", "?!"), ("z" * 305, "Yes.")]
     new = tiny_records(tmp_path / "new.parquet", exchanges)
     found = world.train(STAR, new, tmp_path / "work")
     assert found.counts.skipped == {
