@@ -34,6 +34,7 @@ MISTAKES = {
     "bad_preference_section_missing": (4, "needs a section 'preference'"),
     "bad_replay_section_missing": (4, "needs a section 'replay'"),
     "bad_reptile_of_one": (13, "last"),
+    "bad_rollouts_too_long": (13, "leaves no room for a prompt"),
     "bad_scale_above_one": (13, "from at most 1 downwards"),
     "bad_scale_empty": (13, "scale"),
     "bad_scale_grows": (13, "from at most 1 downwards"),
@@ -47,6 +48,8 @@ MISTAKES = {
     "bad_timescales_one": (13, "every"),
     "bad_unknown_key": (5, "did you mean 'rank'?"),
     "bad_unknown_method": (4, "did you mean 'anchored'?"),
+    "bad_verified_by_another": (13, "choose method: star"),
+    "bad_verifier_unknown": (13, "did you mean 'normalised'?"),
 }
 
 

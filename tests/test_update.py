@@ -62,6 +62,8 @@ SECTIONS = {  # what a method needs besides
     "osf": "subspace: {share: 0.5}\n",
     "reptile": "reptile: {rate: 0.5, last: 8, max_error: 1.0}\n",
     "two_timescale": "timescales: {slow: 2, every: 2, rate: 0.1}\n",
+    "star": "verified: {per_row: 2, max_new_tokens: 12, temperature: 0.1}\n",
+    "sdft": "demonstrated: {max_new_tokens: 12}\n",
 }
 
 

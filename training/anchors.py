@@ -13,23 +13,24 @@ champion that passed its gates may be the parent here.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import transformers
 from filelock import FileLock
-from safetensors.torch import load_file, save_file
 
-from tidegate.gates.digest import canonical, digest_file, digest_json
-from tidegate.gates.drafts import draft_of
+from tidegate.gates.digest import digest_file, digest_json
 from tidegate.gates.types import Digest, Progress, Report, ignore_progress
 from tidegate.training.base import Base, load_model
-from tidegate.training.losses import TopK, top_k
+from tidegate.training.losses import top_k
 from tidegate.training.packing import Item, concatenate, logits_at
-from tidegate.training.recipe import Answers, Recipe
+from tidegate.training.recipe import Answers, Recipe, Sampling
 from tidegate.training.rows import Row, Rows, ask, encode
+from tidegate.training.written import read_written, write_rows
 
+T = TypeVar("T")
 GenerationConfig: Any = transformers.GenerationConfig  # it has no types
 VERSION = 1  # raise it when a change below would make other anchors from the same inputs
 POOL = Path(__file__).with_name("prompts.jsonl")
@@ -86,27 +87,17 @@ def make_anchors(
             rows = _generate(model, tokenizer, prompts, wanted, recipe.max_tokens, progress)
             origin = model.disable_adapter() if parent else torch.no_grad()
             with origin:
-                kept = _ask_origin(model, rows, wanted.kept, progress)
-        _write(folder, rows, kept, tokenizer)
+                rows = _ask_origin(model, rows, wanted.kept, progress)
+        write_rows(folder, rows, tokenizer)
     return folder
 
 
 def read_anchors(folder: Path) -> Rows:
     """The rows of an anchor folder, each with what the origin would say. Raises AnchorError."""
-    tensors = load_file(folder / "topk.safetensors")
-    kept = TopK(tensors["ids"].long(), tensors["logp"], tensors["tail"])
-    rows: list[Row] = []
-    at = 0
-    with (folder / "rows.jsonl").open(encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            ids, start = tuple(row["ids"]), row["start"]
-            here = slice(at, at + len(ids) - start)
-            rows.append(Row(row["id"], ids, start, kept.at(here)))
-            at = here.stop
-    if at != len(kept.tail):
-        raise AnchorError(f"{folder}: rows and distributions do not belong together; delete it")
-    return Rows(tuple(rows))
+    try:
+        return Rows(read_written(folder))
+    except ValueError as damaged:
+        raise AnchorError(str(damaged)) from None
 
 
 def read_pool(path: Path, seed: int) -> list[tuple[str, str]]:
@@ -137,7 +128,7 @@ def _generate(
     dropped = {"too short": 0, "repetitive": 0}
     passes = -(-wanted.rows // len(prompts)) + PASSES
     again = ((f"{name}.{n}", text) for n in range(passes) for name, text in prompts)
-    for group in _grouped(again, AT_ONCE):
+    for group in grouped(again, AT_ONCE):
         asked = [
             (name, ids)
             for name, text in group
@@ -165,12 +156,12 @@ def _generate(
 
 
 def sample(
-    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], wanted: Answers
+    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], wanted: Sampling
 ) -> list[list[int]]:
     """One sampled answer for each prompt, up to and including the end of the turn."""
     width = max(len(ids) for ids in prompts)
-    end = model.generation_config.eos_token_id or tokenizer.eos_token_id
-    fill = end[0] if isinstance(end, list) else end
+    ends = ends_of_turn(model, tokenizer)
+    fill = ends[0]
     padded = [[fill] * (width - len(ids)) + list(ids) for ids in prompts]
     mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
     made = model.generate(
@@ -183,57 +174,37 @@ def sample(
             top_p=wanted.top_p,
             top_k=0,
             max_new_tokens=wanted.max_new_tokens,
-            eos_token_id=end,
+            eos_token_id=ends,
             pad_token_id=fill,
         ),
     )[:, width:].tolist()
-    ends = set(end) if isinstance(end, list) else {end}
     return [_until(answer, ends) for answer in made]
 
 
-def _until(answer: list[int], ends: set[int]) -> list[int]:
+def ends_of_turn(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens with which the model ends an answer."""
+    end = model.generation_config.eos_token_id or tokenizer.eos_token_id
+    return end if isinstance(end, list) else [end]
+
+
+def _until(answer: list[int], ends: Sequence[int]) -> list[int]:
     for i, token in enumerate(answer):
         if token in ends:
             return answer[: i + 1]
     return answer
 
 
-def _ask_origin(model: Any, rows: Sequence[Row], k: int, progress: Report) -> list[TopK]:
-    kept: list[TopK] = []
+def _ask_origin(model: Any, rows: Sequence[Row], k: int, progress: Report) -> list[Row]:
+    asked: list[Row] = []
     for n, row in enumerate(rows):
         logits = logits_at(model, concatenate([Item("anchors", row)]))
-        kept.append(top_k(logits, min(k, logits.shape[-1] - 1)))
+        asked.append(replace(row, teacher=top_k(logits, min(k, logits.shape[-1] - 1))))
         progress(Progress("ask the origin", n + 1, len(rows), "rows"))
-    return kept
+    return asked
 
 
-def _write(folder: Path, rows: Sequence[Row], kept: Sequence[TopK], tokenizer: Any) -> None:
-    partial = draft_of(folder)
-    partial.mkdir(parents=True)
-    with (partial / "rows.jsonl").open("wb") as file:
-        for row in rows:
-            prompt, answer = row.ids[: row.start], row.ids[row.start :]
-            line = {
-                "id": row.id,
-                "prompt": tokenizer.decode(prompt, skip_special_tokens=True),
-                "answer": tokenizer.decode(answer, skip_special_tokens=True),
-                "start": row.start,
-                "ids": list(row.ids),
-            }
-            file.write(canonical(line) + b"\n")
-    save_file(
-        {
-            "ids": torch.cat([k.ids for k in kept]).int().cpu(),
-            "logp": torch.cat([k.logp for k in kept]).float().cpu(),
-            "tail": torch.cat([k.tail for k in kept]).float().cpu(),
-        },
-        partial / "topk.safetensors",
-    )
-    partial.replace(folder)
-
-
-def _grouped(items: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
-    group: list[tuple[str, str]] = []
+def grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    group: list[T] = []
     for item in items:
         group.append(item)
         if len(group) == size:

@@ -19,20 +19,21 @@ def plan(
 ) -> list[list[Item]]:
     """The rows of every step, in order.
 
-    Each epoch goes once through the new rows, in an order of its own, cut into steps of
-    nearly equal size. Rows of the other terms are dealt out by their share of the new ones,
+    Each epoch goes once through the rows of the first term, in an order of its own, cut into
+    steps of nearly equal size. Rows of the other terms are dealt out by their share of these,
     each row once before any row twice. A term without rows is left out.
     """
     random = np.random.Generator(np.random.PCG64(seed))
-    others = [t for t in terms if t.source != "new" and rows[t.source]]
+    lead = terms[0].source
+    others = [t for t in terms[1:] if rows[t.source]]
     dealt = {t.source: _deal(rows[t.source], random) for t in others}
     owed = dict.fromkeys(dealt, 0.0)
-    new = rows["new"]
+    new = rows[lead]
     steps: list[list[Item]] = []
     for _ in range(epochs):
         order = random.permutation(len(new))
         for chosen in np.array_split(order, -(-len(new) // rows_per_step)):
-            step = [Item("new", new[i]) for i in chosen]
+            step = [Item(lead, new[i]) for i in chosen]
             for term in others:
                 owed[term.source] += term.share * len(chosen)
                 # The tolerance: ten times 0.2 rows are two rows, not 1.9999.

@@ -19,20 +19,25 @@ from tidegate.gates.digest import digest_json
 from tidegate.gates.types import Digest, Noun
 from tidegate.gates.yaml_file import YamlError, YamlFile, did_you_mean
 from tidegate.training.methods import load_methods
+from tidegate.training.verifiers import VERIFIERS
 
 __all__ = [
     "Anchors",
     "Answers",
+    "Demonstrated",
     "Fisher",
     "Interpolate",
     "Preference",
     "Recipe",
     "Replay",
     "Reptile",
+    "Rollouts",
+    "Sampling",
     "Schedule",
     "SlotChoice",
     "Subspace",
     "Timescales",
+    "Verified",
     "YamlError",
     "load_recipe",
 ]
@@ -68,13 +73,18 @@ class Replay(Noun):
     weight: Number = Field(default=1.0, gt=0, le=100)
 
 
-class Answers(Noun):
-    """Answers that the parent writes to everyday prompts: what the batch is not about."""
+class Sampling(Noun):
+    """How the parent is made to write: by chance that the recipe's seed fixes."""
 
-    rows: int = Field(ge=1, le=100_000, description="distinct answers")
     max_new_tokens: int = Field(default=40, ge=4, le=4096)
     temperature: Number = Field(default=1.0, gt=0, le=2)
     top_p: Number = Field(default=0.9, gt=0, le=1)
+
+
+class Answers(Sampling):
+    """Answers that the parent writes to everyday prompts: what the batch is not about."""
+
+    rows: int = Field(ge=1, le=100_000, description="distinct answers")
 
     @property
     def kept(self) -> int:
@@ -158,6 +168,34 @@ class Preference(Noun):
     weight: Number = Field(default=1.0, gt=0, le=100)
 
 
+class Rollouts(Sampling):
+    """Answers that the parent writes to the batch's own questions."""
+
+    max_new_tokens: int = Field(default=128, ge=4, le=4096)
+    # Not cut by default: a sample of the model's own distribution has its tail too.
+    top_p: Number = Field(default=1.0, gt=0, le=1)
+    per_row: int = Field(default=1, ge=1, le=64, description="answers to each question")
+
+
+class Demonstrated(Rollouts):
+    """Answers judged, token by token, by the parent that is shown the accepted answer."""
+
+    top_k: int = Field(
+        default=50, ge=1, le=4096, description="tokens kept of what it then says"
+    )
+
+
+class Verified(Rollouts):
+    """Answers of which only those that a verifier finds right are learned."""
+
+    per_row: int = Field(default=4, ge=1, le=64, description="answers to each question")
+    verifier: str = Field(default="normalised", description="a function of training/verifiers")
+    hint: bool = Field(
+        default=True,
+        description="one more answer, with the accepted one shown, if none is right",
+    )
+
+
 class Recipe(Noun):
     """Everything besides the data that decides which weights come out."""
 
@@ -188,6 +226,8 @@ class Recipe(Noun):
     reptile: Reptile | None = None
     timescales: Timescales | None = None
     preference: Preference | None = None
+    demonstrated: Demonstrated | None = None
+    verified: Verified | None = None
     scale: Annotated[tuple[Number, ...] | None, Field(strict=False)] = Field(
         default=None,
         min_length=1,
@@ -221,6 +261,8 @@ SECTIONS: dict[str, type[Noun]] = {
     "reptile": Reptile,
     "timescales": Timescales,
     "preference": Preference,
+    "demonstrated": Demonstrated,
+    "verified": Verified,
 }
 OPTIONAL = tuple(section for section in SECTIONS if section != "schedule")
 
@@ -252,14 +294,21 @@ def load_recipe(path: Path) -> Recipe:
             )
     if len(set(recipe.targets)) != len(recipe.targets):
         raise file.error(("targets",), "targets: a module is named twice")
-    for section in ("anchors", "fisher", "slots"):
-        written: Answers | None = getattr(recipe, section)
+    for section in ("anchors", "fisher", "slots", "demonstrated", "verified"):
+        written: Sampling | None = getattr(recipe, section)
         if written and written.max_new_tokens >= recipe.max_tokens:
             raise file.error(
                 (section, "max_new_tokens"),
                 f"{section}.max_new_tokens: {written.max_new_tokens} leaves no room for a "
                 f"prompt within max_tokens {recipe.max_tokens}",
             )
+    if recipe.verified and recipe.verified.verifier not in VERIFIERS:
+        asked = recipe.verified.verifier
+        raise file.error(
+            ("verified", "verifier"),
+            f"there is no verifier {asked!r}{did_you_mean(asked, list(VERIFIERS))}; there are "
+            f"{', '.join(sorted(VERIFIERS))}",
+        )
     if recipe.scale and not (
         recipe.scale[0] <= 1
         and recipe.scale[-1] > 0

@@ -11,6 +11,7 @@ in another role's name.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,31 @@ class Rows:
     rows: tuple[Row, ...] = ()
     skipped: Counter[str] = field(default_factory=Counter)
     truncated: int = 0
+    written: Counter[str] = field(default_factory=Counter)  # of rollouts: how they came to be
 
 
 def read_rows(path: Path, tokenizer: Any, max_tokens: int) -> Rows:
     """Tokenise a Parquet file of records, in its own order. Raises RowsError."""
+    control = control_tokens(tokenizer)
+    rows: list[Row] = []
+    skipped: Counter[str] = Counter()
+    truncated = 0
+    for record in read_records(path):
+        if record["learn"] == "negative":
+            skipped["negative"] += 1
+            continue
+        made = to_row(record, tokenizer, max_tokens, control)
+        if isinstance(made, str):
+            skipped[made] += 1
+            continue
+        row, cut = made
+        rows.append(row)
+        truncated += cut
+    return Rows(tuple(rows), skipped, truncated)
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a Parquet file, in its own order, as COLUMNS. Raises RowsError."""
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowException as error:
@@ -68,27 +90,13 @@ def read_rows(path: Path, tokenizer: Any, max_tokens: int) -> Rows:
     missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
     if missing:
         raise RowsError(f"{path}: there is no column {missing[0]!r}; expected {COLUMNS}")
-    control = control_tokens(tokenizer)
-    rows: list[Row] = []
-    skipped: Counter[str] = Counter()
-    truncated = 0
     for batch in file.iter_batches(batch_size=4096, columns=list(COLUMNS)):
         for record in batch.to_pylist():
-            if record["learn"] == "negative":
-                skipped["negative"] += 1
-                continue
-            if record["learn"] != "target":
+            if record["learn"] not in ("target", "negative"):
                 raise RowsError(
                     f"{path}: row {record['id']!r}: learn must be target or negative"
                 )
-            made = to_row(record, tokenizer, max_tokens, control)
-            if isinstance(made, str):
-                skipped[made] += 1
-                continue
-            row, cut = made
-            rows.append(row)
-            truncated += cut
-    return Rows(tuple(rows), skipped, truncated)
+            yield record
 
 
 def to_row(

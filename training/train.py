@@ -35,6 +35,7 @@ from tidegate.training.methods import (
     Blend,
     Part,
     Penalty,
+    Rollouts,
     Slots,
     Source,
     Term,
@@ -45,6 +46,7 @@ from tidegate.training.plan import plan
 from tidegate.training.preference import read_pairs, read_ratings
 from tidegate.training.prepare import Prepared, prepare
 from tidegate.training.recipe import Recipe
+from tidegate.training.rollouts import make_rollouts
 from tidegate.training.rows import Rows, read_rows
 from tidegate.training.step import backward
 from tidegate.training.teacher import answering_as, taught
@@ -75,7 +77,8 @@ def train(
     the recipe's method does not use is not read. past: accepted adapters of the line, newest
     first, so the parent's before the others; read for a warm start alone. Writes
     `work/adapter` and checkpoints, and returns at once what an earlier call with the same
-    inputs made there.
+    inputs made there. Where the method learns from what the parent writes, that stays in
+    `work/rollouts`.
 
     Raises TrainingError (nothing to learn, a loss that is no longer a number), BaseError
     (the champion's adapter has another shape) and RowsError (a file that is not of rows).
@@ -89,6 +92,7 @@ def train(
         "anchors": anchors,
         "pairs": new,
         "ratings": new,
+        "rollouts": None,  # written by the parent, once it is loaded
     }
     asked = [part.source for part in parts if isinstance(part, Term | Penalty | Slots)]
     used = {source: path for source in asked if (path := sources[source]) is not None}
@@ -96,11 +100,12 @@ def train(
         raise TrainingError(
             f"the recipe {recipe.recipe!r} needs anchors: call make_anchors first"
         )
+    standing_on = adapter_digest(parent) if parent else None
     warm, past = averaged(parts, parent, past)
     decides: dict[str, Any] = {
         "recipe": recipe.digest,
         "base": base.digest,
-        "parent": adapter_digest(parent) if parent else None,
+        "parent": standing_on,
         "sources": {source: _digest(path) for source, path in used.items()},
     }
     if teacher:
@@ -125,6 +130,19 @@ def train(
         adapted = (
             continue_adapter(model, recipe, begun) if begun else new_adapter(model, recipe)
         )
+        for part in parts:
+            if isinstance(part, Rollouts):  # the adapted model is still the parent
+                read["rollouts"] = make_rollouts(
+                    adapted,
+                    tokenizer,
+                    recipe,
+                    part.kind,
+                    new,
+                    base=base.digest,
+                    parent=standing_on,
+                    work=work,
+                    progress=progress,
+                )
         progress(Progress("ask the parent", 0, None, ""))
         with answering_as(adapted, teacher):
             prepared = prepare(adapted, recipe, parts, read)
@@ -311,4 +329,5 @@ def _counts(read: dict[Source, Rows], steps: Sequence[Sequence[Item]]) -> Counts
             for reason, n in sorted(found.skipped.items())
         },
         truncated=sum(found.truncated for found in read.values()),
+        rollouts=dict(read["rollouts"].written) if "rollouts" in read else {},
     )

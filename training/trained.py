@@ -36,6 +36,9 @@ class Counts(Noun):
     answer_tokens: dict[str, int]  # learned tokens by source, over all steps
     skipped: dict[str, int]  # rows never learned from, as "source: reason"
     truncated: int  # rows whose prompt lost its beginning
+    rollouts: dict[str, int] = Field(
+        default_factory=dict, description="what the parent wrote, and what was kept of it"
+    )
 
 
 class Trained(Noun):

@@ -3,6 +3,7 @@
     batches/*/records.parquet                 a batch is immutable: a smaller one takes its place
     updates/u-*/check, replay.parquet         rows, lists of ids, signals by id
     updates/u-*/train, scaled, blame          weights: removed
+    …/rollouts                                what models wrote to questions of rows: all removed
     updates/u-*/update_suite                  questions made from rows: removed
     context/                                  dated records that are looked up
     updates/arrived/*/dropped.jsonl           ids of rows without consent
@@ -29,6 +30,7 @@ import pyarrow.parquet as pq
 from tidegate.flows import durable, learned
 from tidegate.flows.checking import quarantine
 from tidegate.flows.context import store
+from tidegate.flows.erasing import rollouts
 from tidegate.flows.erasing.plan import Unfinished, Weights
 from tidegate.flows.home import Home
 from tidegate.flows.intake import batches
@@ -133,7 +135,9 @@ def forget_weights(home: Home, weights: Iterable[Weights | Unfinished]) -> None:
             _remove(home.updates / one.update_id / name)
         if one.adapter is not None:
             _remove(home.cache / "adapters" / one.adapter.removeprefix("sha256:"))
-    _remove(home.cache / "anchors")  # written by parents that may be affected
+    # Written by parents that may be affected; of whatever update or trial they are.
+    for folder in (home.cache / "anchors", *rollouts.folders(home)):
+        _remove(folder)
 
 
 def forget_in_updates(home: Home, wanted: Wanted) -> None:

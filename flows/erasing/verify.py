@@ -4,6 +4,9 @@ What serves is clean by construction: the lineage of each champion, back to the 
 erased mark. That the text is gone is searched: every file below the home, as it lies there and
 decompressed, for the pieces of texts, ids and pseudonyms that were gathered before.
 
+Answers that models wrote to questions of rows need not say what the rows said, so their folders are
+looked for by where they come from (rollouts.py).
+
 Not looked into: weights (numbers), keys, what encrypted files say, apart from the quarantine,
 which is read by ids, and databases on servers. Free blocks of the disk are the disk's matter.
 """
@@ -21,7 +24,7 @@ import pyarrow.parquet as pq
 
 from tidegate.flows.checking import quarantine
 from tidegate.flows.connection import asking
-from tidegate.flows.erasing import stores, texts
+from tidegate.flows.erasing import rollouts, stores, texts
 from tidegate.flows.erasing.state import Searched, State, Verified
 from tidegate.flows.erasing.unfinished import unfinished
 from tidegate.flows.erasing.weights import SUFFIX, left_of, run_of
@@ -77,7 +80,7 @@ def lineage_is_clean(home: Home, registry: Registry, wanted: Wanted, state: Stat
 def search(
     home: Home, registry: Registry, state: State, wanted: Wanted, progress: Report
 ) -> Searched:
-    """Every file of the home, and where they are elsewhere, MLflow's artifacts of affected updates
+    """Every file of the home, rollouts of which anybody could be the source, and where they are elsewhere, MLflow's artifacts of affected updates
     and the files of Prefect's home."""
     looked_for = texts.load(home, state.request)
     forms = looked_for.forms()
@@ -106,6 +109,10 @@ def search(
                 progress(Progress("search", files, None, "files"))
                 if path.suffix != SUFFIX and holds_any(path, forms):
                     found.add(prefix + str(path.relative_to(root)))
+    found.update(
+        str(folder.relative_to(home.root))
+        for folder in rollouts.suspect(home, state.plan, wanted)
+    )
     for digest in quarantine.batches(home):
         for table in quarantine.read(home, digest, columns=["id", "user"]):
             if any(named_rows(home, table, wanted).to_pylist()):

@@ -14,6 +14,7 @@ Kind = Literal["sequential", "joint", "context"]
 RECIPES = DEFAULT_RECIPE.parent
 JOINT, CONTEXT = "joint", "in-context"
 PREFERENCES = ("dpo", "kto")  # need corrections or thumbs, which facts have none of
+SELF_TAUGHT = ("sdft", "star")  # need a base that can answer already: run where they are named
 RATES = (1e-4, 2e-4, 5e-4, 1e-3)  # of plain LoRA; the fairest opponent is a tuned one
 
 
@@ -31,7 +32,8 @@ def arm_names(recipes: Path = RECIPES) -> list[str]:
     """Every arm that can be run without anything else being given."""
     methods = [path.stem for path in sorted(recipes.glob("*.yaml"))]
     rates = [f"lora@{rate:g}" for rate in RATES]
-    return [*(m for m in methods if m not in PREFERENCES), *rates, JOINT, CONTEXT]
+    apart = {*PREFERENCES, *SELF_TAUGHT}
+    return [*(m for m in methods if m not in apart), *rates, JOINT, CONTEXT]
 
 
 def find_arms(
@@ -55,7 +57,7 @@ def _arm(name: str, recipes: Path, settings: dict[str, Any]) -> Arm:
         return Arm(name, "context", None)
     method, _, rate = name.partition("@")
     path = recipes / f"{'lora' if method == JOINT else method}.yaml"
-    known = arm_names(recipes)
+    known = [*arm_names(recipes), *(m for m in SELF_TAUGHT if (recipes / f"{m}.yaml").exists())]
     if method not in known:  # nothing but a name: no path leads out of the folder
         raise UsageError(
             f"there is no arm {name!r}{did_you_mean(method, known)}; there are "

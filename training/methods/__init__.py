@@ -5,6 +5,7 @@ in a recipe. The one loop of training/train.py runs them all; a method declares 
 compute, so that reading a recipe loads no torch.
 
     Term     rows of one source, and the loss on them          training/losses.py, preference.py
+    Rollouts  that the parent writes answers to learn from       training/rollouts.py
     Penalty  a cost of moving the weights, on no rows          training/fisher.py
     Slots    which weights may move at all                     training/slots.py
     Protected  directions that the update stays out of           training/subspace.py
@@ -23,21 +24,37 @@ if TYPE_CHECKING:
     from tidegate.training.recipe import Recipe
 
 # pairs and ratings are read from the new rows: their corrections, their thumbs.
-Source = Literal["new", "replay", "anchors", "pairs", "ratings"]
-Loss = Literal["cross_entropy", "kl_to_origin", "kl_to_parent", "dpo", "kto"]
+# rollouts are written by the parent once training has begun, to the questions of the new rows.
+Source = Literal["new", "replay", "anchors", "pairs", "ratings", "rollouts"]
+Loss = Literal[
+    "cross_entropy", "kl_to_origin", "kl_to_parent", "kl_to_demonstrated", "dpo", "kto"
+]
 
 
 @dataclass(frozen=True)
 class Term:
     """One part of a step's loss: weight times the mean loss of its rows.
 
-    The mean is over learned tokens; for dpo and kto it is over pairs and ratings.
+    The mean is over learned tokens; for dpo and kto it is over pairs and ratings. A method's
+    first term leads: an epoch is once through its rows.
     """
 
     source: Source
     loss: Loss
-    share: float  # rows for each new row
+    share: float  # rows for each row of the first term
     weight: float
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """The parent answers the questions of `source`; what comes of it is the source `rollouts`.
+
+    demonstrated: every answer, with what the parent says at each token of it once it is shown
+    the accepted answer. verified: those answers alone that the verifier finds right.
+    """
+
+    source: Source
+    kind: Literal["demonstrated", "verified"]
 
 
 @dataclass(frozen=True)
@@ -90,8 +107,10 @@ class Levels:
     rate: float  # of what the optimizer would have done with them
 
 
-Part = Term | Penalty | Slots | Protected | WarmStart | Levels | Blend
+Part = Term | Rollouts | Penalty | Slots | Protected | WarmStart | Levels | Blend
 Parts = Callable[["Recipe"], tuple[Part, ...]]
+# What the parent wrote, in a training's work folder; erasures look for it without loading torch.
+ROLLOUTS, NOTES = "rollouts", "notes.json"
 NEW = Term("new", "cross_entropy", share=1.0, weight=1.0)
 
 
