@@ -98,7 +98,7 @@ def test_warnings_alone_exit_with_0_and_everything_is_shown_escaped(folder: Path
 
 def test_the_shipped_suites_are_known_with_their_slices() -> None:
     facts = suite_facts()
-    assert facts["refusal"].n == sum(facts["refusal"].slices["slice"].values()) == 110
+    assert facts["refusal"].n == sum(facts["refusal"].slices["slice"].values()) == 242
     assert facts["update"].n is None
 
 
