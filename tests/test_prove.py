@@ -265,7 +265,7 @@ LONG = {
 @pytest.mark.parametrize(
     "long",
     [
-        pytest.param(False, marks=pytest.mark.timeout(3000)),
+        pytest.param(False, marks=pytest.mark.timeout(4500)),
         pytest.param(True, marks=[pytest.mark.release, pytest.mark.timeout(7200)]),
     ],
 )
