@@ -16,6 +16,7 @@ MODEL = "tiny"
 # What a second run pays differently: it measures nothing again.
 COSTS = {"seconds_measured", "tokens_measured", "suites_from_cache"}
 VOLATILE = {"run_id", "adapter_key"}
+SEARCHED = "files_searched"  # by the verification of an erasure: drafts of the dead among them
 # What is made once and then only read: if it was there when the process was killed, it is not
 # made again.
 FINISHED = (
@@ -175,7 +176,7 @@ def _said(record: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Without digests of statements and answers, which hold times."""
     if isinstance(value, dict):
-        gone = ("statement", "digest", "issued", "expires", "keyid")
+        gone = ("statement", "digest", "issued", "expires", "keyid", SEARCHED)
         return {k: _plain(v) for k, v in value.items() if k not in gone}
     return [_plain(one) for one in value] if isinstance(value, list) else value
 
