@@ -7,15 +7,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from tests.checking import chat, checked, plain
+from tests.checking import arrived, chat, checked, lines, plain, policy
+from tests.drops import write
+from tidegate.flows import learned
+from tidegate.flows.check import Checked, check
 from tidegate.flows.demo import run
+from tidegate.flows.home import Home
+from tidegate.flows.ingest import ingest
+from tidegate.flows.intake.batches import RECORDS
 from tidegate.gates.checks.no_contradictions import Contradictions, no_contradictions
-from tidegate.gates.signals import key_tokens
+from tidegate.gates.signals import compute, key_tokens, parts
+from tidegate.gates.signals.compute import Settings
 from tidegate.gates.signals.contradictions import Alike, Found, find
 from tidegate.gates.signals.key_tokens import KINDS
+from tidegate.gates.signals.secret_rules import BUILT_IN, load_rules
 from tidegate.gates.signals.statements import Statements
 from tidegate.gates.types import BatchEvidence, Measurement, Outcome
 
@@ -237,14 +246,43 @@ def test_the_policy_may_hold_the_batch_or_the_records(tmp_path: Path) -> None:
     assert checked(folder, rows, few)[0].rulings[0].verdict.outcome is Outcome.FAIL
 
 
-def test_masking_makes_no_contradiction(tmp_path: Path) -> None:
-    """A number that is masked is another one afterwards, in one record as in the other."""
-    mail = "Write to {}@example.org, it is 3 euros."
-    rows = [chat(n, FINE, mail.format("desk")) for n in range(2)]
-    gates = "  - {gate: no_personal_data, mask: true, why: t}\n" + REPORT
-    result, _, _ = checked(tmp_path, [*rows, *plain(30, 10)], gates)
-    assert result.masked == 2
-    assert result.evidence["data.no_contradictions.left"].value == 0
+def test_a_stand_in_does_not_contradict_what_it_stands_for(tmp_path: Path) -> None:
+    """Each batch masks a number with another one; compared is what the records say."""
+    home, out = Home(tmp_path / "home"), tmp_path / "out"
+    rules = policy(tmp_path, "  - {gate: no_personal_data, mask: true, why: t}\n" + REPORT)
+    desk = ("Which number has the desk?", "Call +49 30 901820 and ask for the desk.")
+
+    def told(name: str, *rows: dict[str, Any]) -> tuple[str, Checked]:
+        drop = write(tmp_path / f"{name}.jsonl", [*rows, *plain(6, 100)])
+        batch = ingest([drop], home=home, out=out / name, pseudonym_key=b"k" * 32)
+        seen = check(batch, rules, home=home, arrived=out / name, out=out / name)
+        assert seen.masked == 1
+        return batch.digest, seen
+
+    digest, first = told("first", chat(0, *desk), chat(1, FINE, "It is 3 euros."))
+    learned.remember(home, digest, first.kept)
+    _, second = told("second", chat(2, *desk), chat(3, FINE, "It is 8 euros."))
+    kept = pq.read_table(second.kept, columns=["id", "response"]).to_pylist()
+    assert not any("901820" in row["response"] for row in kept), "it is masked"
+    assert second.evidence["data.learned_before"].value == 8
+    assert [line["id"] for line in lines(out / "second/contradictions.jsonl")] == ["r0003"]
+    assert second.evidence["data.no_contradictions.left"].value == 1
+
+
+def test_a_stored_part_says_the_same(tmp_path: Path) -> None:
+    home, out, batch = arrived(tmp_path, [*BOTH, *plain(4, 10)])
+    path = home.batch(batch.digest) / RECORDS
+    settings = Settings(
+        rules=load_rules(BUILT_IN), key=KEY, protected=None, received=6, alike=ALIKE
+    )
+    whole = compute.measure(path, settings)
+    (part,) = parts.slices(path, out)
+    parts.measured(path, part, settings)
+    again = compute.measure(path, settings, parts=lambda *_: parts.read(part))
+    assert whole.columns["contradicts_batch"].tolist() == [1, 1, 0, 0, 0, 0]
+    assert again.opposed == whole.opposed
+    left = again.of(np.array([False, *[True] * 5]), settings)
+    assert not left.columns["contradicts_batch"].any(), "what it contradicted is gone"
 
 
 def test_the_gate_needs_all_of_its_evidence() -> None:

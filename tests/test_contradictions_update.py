@@ -79,7 +79,9 @@ def test_what_contradicts_an_earlier_update_is_looked_up_or_waits(tmp_path: Path
     )
     assert second.decision.action is Action.PROMOTE, second.decision
     said = reason(second)
-    assert "(2 before routing: 2 by number; 1 looked up; compared with 26 learned records)" in said
+    assert (
+        "(2 before routing: 2 by number; 1 looked up; compared with 26 learned records)" in said
+    )
     statement = dict(Ledger(world.home.ledger).read())[second.statement]
     assert said in json.dumps(statement), "the reason is signed"
     assert "euros" not in json.dumps(statement)
