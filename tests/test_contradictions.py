@@ -72,6 +72,7 @@ def kinds(found: Found, row: int = 1) -> set[str]:
         (FINE, "It is 1,000 euros.", "It is 1000 euros.", set()),
         (ASKED, "It opens at 9:00.", "It opens at 10 am.", {"date"}),
         (ASKED, "It opens at 14:00.", "It opens at 2 pm.", set()),
+        (ASKED, "Sie öffnet um 9 Uhr.", "Sie öffnet um 9:00.", set()),
         (ASKED, "It opens on Mondays.", "It opens on Tuesday.", {"date"}),
         (ASKED, "It opens on 3 May 2026.", "It opens on 2026-05-03.", set()),
         (ASKED, "It opens on 3 May 2026.", "It opens on 2026-05-04.", {"date"}),

@@ -141,10 +141,10 @@ def key_tokens(text: str, but: frozenset[str] = frozenset()) -> frozenset[Token]
         ):
             if made[0].lower() not in but:
                 found.add(Token(NAME, "", made[0].lower()))
-            rest, text = rest.replace(made[0], " "), text.replace(made[0], " ")
+            rest = rest.replace(made[0], " ")
     found.update(Token(DATE, "year", m[0]) for m in _YEAR.finditer(rest))
     found.update(_numbers(_YEAR.sub(" ", rest)))
-    found.update(Token(NAME, "", name) for name in names(text) if name not in but)
+    found.update(Token(NAME, "", name) for name in names(rest) if name not in but)
     return frozenset(found)
 
 
