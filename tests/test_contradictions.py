@@ -42,7 +42,7 @@ def stated(rows: list[dict[str, Any]]) -> Statements:
         {"rating": None, "correction": None, "comment": None, **r.get("feedback", {})}
         for r in rows
     ]
-    columns = {name: [row[name] for row in rows] for name in key}
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in key}
     for name in ("rating", "correction", "comment"):
         columns[name] = pa.array([said[name] for said in feedback], pa.string())
     for name in ("time", "valid_from"):

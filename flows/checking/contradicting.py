@@ -35,7 +35,10 @@ def write_opposed(before: Signals, settings: Settings, out: Path) -> Mapping[str
             later = LATER.get(found.later.get(row, 0))
             yield _line(before.ids[row], against, known) | {"of": "learned", "later": later}
         for row, against in sorted(found.batch.items()):
-            yield _line(before.ids[row], against, before.ids) | {"of": "batch", "later": None}
+            yield _line(before.ids[row], against, before.ids.tolist()) | {
+                "of": "batch",
+                "later": None,
+            }
 
     said = list(lines())
     write_lines(out / "contradictions.jsonl", said)

@@ -55,9 +55,11 @@ class Contradictions(QuarantineOnly):
 def rows(p: Contradictions) -> tuple[RowRule, ...]:
     detail = "contradicts what was learned"
     later = {"dated": 1.5, "newer": 0.5}.get(p.look_up)  # of NEWER = 1 and DATED = 2
-    weak = later and Weak("later_than_learned", later, ANY, f"{detail}; later, so looked up")
+    weak = None
+    if later is not None:
+        weak = Weak("later_than_learned", later, ANY, f"{detail}; later, so looked up")
     return (
-        RowRule("contradicts_learned", 0, detail, weak or None),
+        RowRule("contradicts_learned", 0, detail, weak),
         RowRule("contradicts_batch", 0, "contradicts another record of the batch"),
     )
 
