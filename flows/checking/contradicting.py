@@ -29,16 +29,14 @@ def write_opposed(before: Signals, settings: Settings, out: Path) -> Mapping[str
     if found is None:
         return None
     known = settings.history.ids if settings.history else ()
+    own = before.ids.tolist()
 
     def lines() -> Iterator[dict[str, Any]]:
         for row, against in sorted(found.learned.items()):
             later = LATER.get(found.later.get(row, 0))
             yield _line(before.ids[row], against, known) | {"of": "learned", "later": later}
         for row, against in sorted(found.batch.items()):
-            yield _line(before.ids[row], against, before.ids.tolist()) | {
-                "of": "batch",
-                "later": None,
-            }
+            yield _line(before.ids[row], against, own) | {"of": "batch", "later": None}
 
     said = list(lines())
     write_lines(out / "contradictions.jsonl", said)
