@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from infra.automations import SILENCE
 from jsonschema import Draft202012Validator
 from prefect.cli.deploy._models import (
     ConcurrencyLimitSpec,
@@ -158,7 +159,9 @@ def test_only_the_pool_promote_is_for_what_writes_to_the_registry(
 
 @each
 def test_a_worker_cannot_open_the_wall_to_the_hub(deployment: dict[str, Any]) -> None:
-    assert deployment["work_pool"]["job_variables"]["env"] == FIXED
+    given = dict(deployment["work_pool"]["job_variables"]["env"])
+    assert int(given.pop("PREFECT_FLOWS_HEARTBEAT_FREQUENCY")) * 4 == SILENCE.total_seconds()
+    assert given == FIXED
 
 
 def test_one_update_at_a_time() -> None:
