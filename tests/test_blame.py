@@ -17,6 +17,8 @@ from tidegate.flows.blaming.slices import OTHERS, partitions, read_learned
 from tidegate.flows.cli import app
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import ingest
+from tidegate.flows.intake.home_key import write_private
+from tidegate.flows.intake.pseudonym import KEY_FILE
 from tidegate.flows.one_update import UpdateResult
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Action
@@ -77,6 +79,10 @@ class World:
         self.policy.write_text(POLICY.replace("MARGIN", margin))
         self.recipe.write_text(RECIPE.replace("BASE", str(tiny_base(folder / "base"))))
         self.drop = write(folder / "drop.jsonl", drop(rude))
+        # A key drawn anew would give authors other names, rows another order, and now and then a
+        # group of the same rude rows that is found before their source.
+        self.home.keys.mkdir(parents=True)
+        write_private(self.home.keys / KEY_FILE, bytes(range(32)))
 
     def update(self) -> UpdateResult:
         from tidegate.flows.update import update
