@@ -94,7 +94,9 @@ def train(
         "ratings": new,
         "rollouts": None,  # written by the parent, once it is loaded
     }
-    asked = [part.source for part in parts if isinstance(part, Term | Penalty | Slots | Rollouts)]
+    asked = [
+        part.source for part in parts if isinstance(part, Term | Penalty | Slots | Rollouts)
+    ]
     used = {source: path for source in asked if (path := sources[source]) is not None}
     if "anchors" in asked and anchors is None:
         raise TrainingError(
