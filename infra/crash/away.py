@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra.crash.scenarios import Scenario
 from infra.crash.state import serves_undecided
-from infra.crash.trial import Trial, Undisturbed, begin, compared, undisturbed
+from infra.crash.trial import Trial, Undisturbed, begin, compared, run_again, undisturbed
 from infra.crash.warm import Engine, Warm, free_port, until_healthy
 
 STAGES = ("train", "record and publish")
@@ -36,12 +36,7 @@ def away(warm: Warm, scenario: Scenario, folder: Path, home: Path) -> Iterator[T
         if undecided := serves_undecided(home):
             wrong.append(f"version {undecided} serves, and no statement says that it may")
         with registry(home, port, folder):
-            again = warm.run(asked.command, home)
-            if again.code != whole.ran.code:
-                wrong.append(
-                    f"run again it ended with {again.code}: {again.said.strip()[-300:]}"
-                )
-            wrong += compared(warm, whole, home, uri)
+            wrong += run_again(warm, asked.command, whole, home, uri)
         yield Trial(scenario.name, f"MLflow gone, {at}", at.stage, 0, wrong)
 
 
@@ -68,10 +63,7 @@ def engine_away(
         if undecided := serves_undecided(home):
             wrong.append(f"version {undecided} serves, and no statement says that it may")
         engine.restart()
-        again = warm.run(scenario.command, home)
-        if again.code != whole.ran.code:
-            wrong.append(f"run again it ended with {again.code}: {again.said.strip()[-300:]}")
-        wrong += compared(warm, whole, home)
+        wrong += run_again(warm, scenario.command, whole, home)
         yield Trial(scenario.name, f"Prefect gone, {at}", at.stage, 0, wrong)
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from infra.crash.points import Point
 from infra.crash.scenarios import Scenario
 from infra.crash.state import serves_undecided
-from infra.crash.trial import Trial, Undisturbed, begin, compared
+from infra.crash.trial import Trial, Undisturbed, begin, compared, run_again
 from infra.crash.warm import KILLED, Warm
 
 CAPABILITIES_3 = 0x20080522  # linux/capability.h
@@ -173,10 +173,7 @@ def _faulty(
     if undecided := serves_undecided(home):
         wrong.append(f"version {undecided} serves, and no statement says that it may")
     fault.ends(home)
-    again = warm.run(scenario.command, home)
-    if again.code != whole.ran.code:
-        wrong.append(f"run again it ended with {again.code}: {again.said.strip()[-300:]}")
-    wrong += compared(warm, whole, home)
+    wrong += run_again(warm, scenario.command, whole, home)
     return Trial(scenario.name, f"{fault.name}, {at}", at.stage, 0, wrong)
 
 

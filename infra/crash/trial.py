@@ -117,13 +117,8 @@ def _trial(
         if undecided and scenario.disturb is None:
             wrong.append(f"version {undecided} serves, and no statement says that it may")
     before = finished_files(home)
-    again = warm.run(scenario.command, home)
+    wrong += ended_as(warm.run(scenario.command, home), whole)
     now = finished_files(home)
-    if again.code != whole.ran.code:
-        wrong.append(
-            f"run again it ended with {again.code}, undisturbed with {whole.ran.code}: "
-            f"{again.said.strip()[-300:]}"
-        )
     made = [name for name, file in before.items() if now.get(name, file) != file]
     if made and scenario.command[0] == "update":
         wrong.append(f"made again, though it was finished: {', '.join(made)}")
@@ -131,6 +126,20 @@ def _trial(
     where = [str(kill) for kill in kills] or [f"after {after:.2f} s"]
     stage = runs[-1].points[-1].stage if runs and runs[-1].points else "start"
     return Trial(scenario.name, "; ".join(where), stage, len(runs), wrong)
+
+
+def run_again(
+    warm: Warm, command: list[str], whole: Undisturbed, home: Path, uri: str | None = None
+) -> list[str]:
+    """Once nothing is in its way any more: in what it differs from an undisturbed one."""
+    return [*ended_as(warm.run(command, home), whole), *compared(warm, whole, home, uri)]
+
+
+def ended_as(again: Ran, whole: Undisturbed) -> list[str]:
+    if again.code == whole.ran.code:
+        return []
+    said = again.said.strip()[-300:]
+    return [f"run again it ended with {again.code}, undisturbed with {whole.ran.code}: {said}"]
 
 
 def compared(warm: Warm, whole: Undisturbed, home: Path, uri: str | None = None) -> list[str]:
