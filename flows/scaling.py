@@ -15,7 +15,6 @@ from tidegate.gates.decide import judge
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.scaling import Tried, scale_ruling, split, tried
 from tidegate.gates.types import Action, Candidate, Ruling
-from tidegate.training.blend import blend
 from tidegate.training.trained import Trained
 
 
@@ -50,6 +49,8 @@ def measure_scaled(
     if scales is None:
         measured = measure(policy, candidate, trained)
         return Scaled(trained, candidate, measured, (measured,))
+    from tidegate.training.blend import blend  # torch and peft: only where it is used
+
     strict = split(policy, len(scales))
     found: list[tuple[Trained, Candidate, Measured, Tried]] = []
     for scale in scales:

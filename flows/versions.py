@@ -233,7 +233,7 @@ class Versions:
 def digest_of(adapter: Path) -> str:
     """The digest of an adapter's files, or RegistryError if they are none."""
     # Imported here: it loads torch, which takes seconds and most commands never need.
-    from tidegate.training.adapter import adapter_digest
+    from tidegate.training.adapter_digest import adapter_digest
     from tidegate.training.base import BaseError
 
     try:

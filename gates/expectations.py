@@ -156,9 +156,12 @@ def _validate(
         .add_dataframe_asset("signals")
         .add_batch_definition_whole_dataframe("batch")
     )
-    suite = context.suites.add(gx.ExpectationSuite(name="data_gates"))
-    for expectation in _expectations(gates, len(frame), min_rows):
-        suite.add_expectation(expectation)
+    # In one go: a suite that the context knows is stored whole again with each that is added.
+    suite = context.suites.add(
+        gx.ExpectationSuite(
+            name="data_gates", expectations=_expectations(gates, len(frame), min_rows)
+        )
+    )
     definition = context.validation_definitions.add(
         gx.ValidationDefinition(name="data_gates", data=batch, suite=suite)
     )

@@ -16,7 +16,7 @@ from tidegate.flows.reconciling.compare import compare
 from tidegate.flows.reconciling.finding import Kind
 from tidegate.flows.registry import Registry
 from tidegate.gates.types import Candidate
-from tidegate.training.adapter import adapter_digest
+from tidegate.training.adapter_digest import adapter_digest
 
 ALIASES = {"champion": "3", "previous": "2", "anchor": "1", "candidate": "4"}
 Found = list[tuple[Kind, str]]

@@ -29,7 +29,7 @@ from tidegate.flows.tracing.wanted import Wanted
 from tidegate.flows.usage import UsageError
 from tidegate.gates.digest import digest_bytes
 from tidegate.gates.types import Action, Candidate, ignore_progress
-from tidegate.training.adapter import adapter_digest
+from tidegate.training.adapter_digest import adapter_digest
 
 __all__ = ["empty_database", "world"]
 EMPTIED, SMALLER = digest_bytes(b"of the erased author alone"), digest_bytes(b"u-late")

@@ -45,7 +45,7 @@ from tidegate.flows.rollback import rollback
 from tidegate.flows.usage import UsageError
 from tidegate.gates.audit import BrokenLedger, statement
 from tidegate.gates.types import Candidate
-from tidegate.training.adapter import adapter_digest
+from tidegate.training.adapter_digest import adapter_digest
 
 __all__ = ["history", "world"]
 pytestmark = pytest.mark.slow

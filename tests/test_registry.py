@@ -15,7 +15,7 @@ from tidegate.flows.registry import Registry, RegistryError
 from tidegate.gates.audit import statement
 from tidegate.gates.digest import digest_bytes
 from tidegate.gates.types import Candidate
-from tidegate.training.adapter import adapter_digest
+from tidegate.training.adapter_digest import adapter_digest
 
 BASE = digest_bytes(b"base")
 STATEMENT = digest_bytes(b"statement")

@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.tiny import tiny_base, tiny_records
 from tidegate.gates.types import Progress, ignore_progress
 from tidegate.training import train as loop
-from tidegate.training.adapter import CONFIG, WEIGHTS, adapter_digest
+from tidegate.training.adapter_digest import CONFIG, WEIGHTS, adapter_digest
 from tidegate.training.base import BaseError, find_base
 from tidegate.training.blend import A, B, modules
 from tidegate.training.methods import WarmStart

@@ -18,7 +18,7 @@ from tidegate.flows.registry import Registry, RegistryError
 from tidegate.flows.rollback import rollback
 from tidegate.flows.tracing.steps import ancestry, read_steps
 from tidegate.gates.types import Action, ignore_progress
-from tidegate.training.adapter import WEIGHTS, adapter_digest
+from tidegate.training.adapter_digest import WEIGHTS, adapter_digest
 from tidegate.training.recipe import Recipe, load_recipe
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tests.tiny import tiny_base, tiny_records
 from tidegate.gates.types import Progress, ignore_progress
 from tidegate.training import train as loop
-from tidegate.training.adapter import adapter_digest
+from tidegate.training.adapter_digest import adapter_digest
 from tidegate.training.anchors import make_anchors
 from tidegate.training.base import Base, BaseError, find_base, load_model
 from tidegate.training.methods import Term

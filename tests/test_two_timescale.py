@@ -13,7 +13,8 @@ from torch import Tensor
 from tests.tiny import tiny_base, tiny_records
 from tidegate.gates.types import Progress, ignore_progress
 from tidegate.training import train as loop
-from tidegate.training.adapter import WEIGHTS, continue_adapter, new_adapter
+from tidegate.training.adapter import continue_adapter, new_adapter
+from tidegate.training.adapter_digest import WEIGHTS
 from tidegate.training.base import BaseError, find_base, load_model
 from tidegate.training.blend import A, B, modules
 from tidegate.training.fisher import ADAPTER, adapted

@@ -34,7 +34,7 @@ from tidegate.gates.types import (
     Measurement,
     ignore_progress,
 )
-from tidegate.training.adapter import adapter_digest
+from tidegate.training.adapter_digest import adapter_digest
 from tidegate.training.base import Base
 from tidegate.training.recipe import load_recipe
 from tidegate.training.trained import Counts, Trained

@@ -12,18 +12,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import transformers
 import yaml
 from filelock import FileLock
-from peft import PeftModel
 
 from tidegate.gates.digest import canonical, digest_file, digest_json
 from tidegate.gates.drafts import draft_of
 from tidegate.gates.types import Digest, Noun, Progress, Report, ignore_progress
 from tidegate.gates.yaml_file import did_you_mean
+
+# torch, transformers and peft are imported where a model is loaded: most commands ask a base for
+# its name and digest only, and those three take longer to import than such a command to run.
+if TYPE_CHECKING:
+    import torch
 
 CONVERSION = 1  # raise it when a change below would make other weights from the same file
 MANIFEST = "base.json"
@@ -39,10 +41,6 @@ CONFIG_FILES = (
     "tokenizer.model",
     "chat_template.jinja",
 )
-# Parts of transformers have no types; mypy would refuse each call.
-AutoModelForCausalLM: Any = transformers.AutoModelForCausalLM
-AutoTokenizer: Any = transformers.AutoTokenizer
-transformers_logging: Any = transformers.utils.logging
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -106,7 +104,7 @@ def load_model(base: Base, adapter: Path | None = None) -> tuple[Any, Any]:
     device, dtype = device_and_dtype()
     with quietly():
         tokenizer = load_tokenizer(base.folder)
-        model = AutoModelForCausalLM.from_pretrained(
+        model = _transformers().AutoModelForCausalLM.from_pretrained(
             base.folder,
             dtype=dtype,
             attn_implementation="sdpa",
@@ -115,6 +113,8 @@ def load_model(base: Base, adapter: Path | None = None) -> tuple[Any, Any]:
             trust_remote_code=False,
         )
     if adapter is not None:
+        from peft import PeftModel
+
         refuse_pickled_adapter(adapter)
         model = PeftModel.from_pretrained(model, str(adapter))
     return model.to(device).eval(), tokenizer
@@ -123,7 +123,7 @@ def load_model(base: Base, adapter: Path | None = None) -> tuple[Any, Any]:
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model folder; BaseError if it has no chat template."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
+        tokenizer = _transformers().AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:
@@ -144,7 +144,9 @@ def refuse_pickled_adapter(adapter: Path) -> None:
         raise BaseError(f"{adapter}: there is no adapter_model.safetensors; pickle is not read")
 
 
-def device_and_dtype() -> tuple[str, torch.dtype]:
+def device_and_dtype() -> "tuple[str, torch.dtype]":
+    import torch
+
     if not torch.cuda.is_available():
         return "cpu", torch.float32
     return "cuda", torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
@@ -242,18 +244,21 @@ def _packaged(name: str, model: Embedded) -> Path:
 
 def _convert(gguf: Path, folder: Path) -> None:
     """Dequantise to float32 safetensors; the folder appears whole or not at all."""
+    import torch
+
+    library = _transformers()
     partial = draft_of(folder)
     # The converter draws a bar of its own, which no setting turns off.
     with quietly(), contextlib.redirect_stderr(io.StringIO()):
-        quantised = AutoModelForCausalLM.from_pretrained(
+        quantised = library.AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, dtype=torch.float32, local_files_only=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(
+        tokenizer = library.AutoTokenizer.from_pretrained(
             gguf.parent, gguf_file=gguf.name, local_files_only=True
         )
         # A model that was read from GGUF refuses to be saved: it believes to be quantised.
         del quantised.config.quantization_config
-        model = AutoModelForCausalLM.from_config(quantised.config, dtype=torch.float32)
+        model = library.AutoModelForCausalLM.from_config(quantised.config, dtype=torch.float32)
         model.load_state_dict(quantised.state_dict())
         model.generation_config = quantised.generation_config
         model.save_pretrained(partial)
@@ -265,13 +270,21 @@ def _convert(gguf: Path, folder: Path) -> None:
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """No progress bars of transformers: they would be drawn through ours."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    level = transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    logging = _transformers().utils.logging
+    shown = logging.is_progress_bar_enabled()
+    level = logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(level)
+        logging.set_verbosity(level)
         if shown:
-            transformers_logging.enable_progress_bar()
+            logging.enable_progress_bar()
+
+
+def _transformers() -> Any:
+    """Parts of transformers have no types; mypy would refuse each call."""
+    import transformers
+
+    return transformers

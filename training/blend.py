@@ -19,12 +19,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tidegate.gates.types import Digest, Noun
-from tidegate.training.adapter import (
-    CONFIG,
-    WEIGHTS,
-    adapter_digest,
-    write_adapter,
-)
+from tidegate.training.adapter import write_adapter
+from tidegate.training.adapter_digest import CONFIG, WEIGHTS, adapter_digest
 from tidegate.training.base import BaseError, refuse_pickled_adapter
 
 A, B = "lora_A.weight", "lora_B.weight"

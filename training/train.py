@@ -22,12 +22,8 @@ import torch
 from tidegate.gates.digest import digest_file, digest_folder, digest_json
 from tidegate.gates.types import Digest, Progress, Report, ignore_progress
 from tidegate.training import checkpoint
-from tidegate.training.adapter import (
-    adapter_digest,
-    continue_adapter,
-    new_adapter,
-    save_adapter,
-)
+from tidegate.training.adapter import continue_adapter, new_adapter, save_adapter
+from tidegate.training.adapter_digest import adapter_digest
 from tidegate.training.anchors import read_anchors
 from tidegate.training.base import Base, load_model
 from tidegate.training.blend import blend

@@ -9,8 +9,7 @@ from pydantic import Field
 
 from tidegate.gates.digest import canonical
 from tidegate.gates.types import Digest, Noun
-from tidegate.training import checkpoint
-from tidegate.training.adapter import WEIGHTS, adapter_digest
+from tidegate.training.adapter_digest import WEIGHTS, adapter_digest
 
 
 class TrainingError(ValueError):
@@ -63,6 +62,8 @@ class Trained(Noun):
 
 
 def finish(work: Path, trained: Trained) -> None:
+    from tidegate.training import checkpoint  # torch, which who only reads this need not have
+
     partial = work / "trained.json.partial"
     with partial.open("wb") as file:
         file.write(canonical(trained.model_dump(mode="json", exclude={"adapter"})))

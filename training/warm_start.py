@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tidegate.gates.types import Digest, Noun
-from tidegate.training.adapter import CONFIG, WEIGHTS, adapter_digest, write_adapter
+from tidegate.training.adapter import write_adapter
+from tidegate.training.adapter_digest import CONFIG, WEIGHTS, adapter_digest
 from tidegate.training.base import refuse_pickled_adapter
 from tidegate.training.blend import A, B, Sum, modules, same_shape, weighted_sum
 from tidegate.training.methods import Part, WarmStart

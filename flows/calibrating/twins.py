@@ -24,7 +24,7 @@ from tidegate.flows.progress import counted, named
 from tidegate.gates.digest import digest_file, digest_json
 from tidegate.gates.policy.calibration import CalibrationError
 from tidegate.gates.types import Digest, Measurement, Noun, Report
-from tidegate.training.adapter import adapter_digest
+from tidegate.training.adapter_digest import adapter_digest
 from tidegate.training.base import Base, device_and_dtype, load_model
 from tidegate.training.recipe import Recipe
 from tidegate.training.train import train

@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cyclonedx.factory.license import LicenseFactory
 from cyclonedx.model import HashAlgorithm, HashType, Property
@@ -19,12 +19,14 @@ from cyclonedx.model.component import Component, ComponentType, Pedigree
 from cyclonedx.model.tool import ToolRepository
 from cyclonedx.output.json import JsonV1Dot6
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from tidegate.flows.documents.account import Account, Metric
 from tidegate.flows.documents.markdown import DocumentError
 from tidegate.flows.reviewing.wording import clean
+
+if TYPE_CHECKING:
+    from cyclonedx.validation.json import JsonStrictValidator
 
 MODEL, BASE, BATCH, ENVIRONMENT = "model", "base", "batch", "environment"
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://tidegate.example/statement")
@@ -70,7 +72,11 @@ def bill_of_materials(account: Account) -> str:
 
 
 @cache
-def _schema() -> JsonStrictValidator:
+def _schema() -> "JsonStrictValidator":
+    # Imported when a document is written: it builds the grammars of every format of JSON schema,
+    # which takes seconds.
+    from cyclonedx.validation.json import JsonStrictValidator
+
     return JsonStrictValidator(SchemaVersion.V1_6)
 
 

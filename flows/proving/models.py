@@ -35,7 +35,8 @@ from tidegate.gates.types import (
     Outcome,
     Ruling,
 )
-from tidegate.training.adapter import adapter_digest, new_adapter, save_adapter
+from tidegate.training.adapter import new_adapter, save_adapter
+from tidegate.training.adapter_digest import adapter_digest
 from tidegate.training.anchors import make_anchors
 from tidegate.training.base import device_and_dtype, load_model
 from tidegate.training.recipe import Anchors, Recipe
