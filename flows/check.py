@@ -7,13 +7,14 @@ and everything is measured again on the file that a trainer would read: the verd
 about that file. A record that only the second measurement gives away is quarantined too.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tidegate.flows.checking import engines, output
+from tidegate.flows.checking.contradicting import looked_up, write_opposed
 from tidegate.flows.checking.evidence import GateCount, count_by_gate, data_evidence
 from tidegate.flows.checking.fates import Masking, settled
 from tidegate.flows.checking.history import taught_before
@@ -26,6 +27,7 @@ from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.intake.scratch import scratch_folder
 from tidegate.flows.trusting.store import Trusted
 from tidegate.flows.usage import UsageError
+from tidegate.gates.checks.no_contradictions import Contradictions
 from tidegate.gates.checks.no_personal_data import PersonalData
 from tidegate.gates.checks.shared_by_many import SharedByMany
 from tidegate.gates.decide import decide, judge
@@ -37,6 +39,7 @@ from tidegate.gates.routing import route, row_gates
 from tidegate.gates.signals import compute, feedback, names
 from tidegate.gates.signals.compute import READ, Settings, chunks
 from tidegate.gates.signals.contamination import Protected
+from tidegate.gates.signals.contradictions import Alike
 from tidegate.gates.signals.personal_data import EVERYWHERE
 from tidegate.gates.signals.prints import secret_key
 from tidegate.gates.signals.rare_tokens import TokenAuthors
@@ -72,6 +75,7 @@ class Checked:
     refused: frozenset[str]  # ids that were quarantined or came without consent
     gates: tuple[GateCount, ...]
     docs: Path | None  # folder of Great Expectations' pages
+    later: Mapping[str, datetime] = field(default_factory=dict)  # ids to look up, from when on
     notes: tuple[str, ...] = ()  # what of the policy's rule files was left out, and why
 
 
@@ -99,6 +103,7 @@ def check(
     now: aware; the time that releases must be valid at. None: the clock is read, once.
 
     Writes kept.parquet, records.jsonl (every record), signals.parquet (numbers only),
+    contradictions.jsonl where a gate asks for them (ids, and in what they differ),
     quarantine.parquet (ids and gates), decision.json and data_docs/. The quarantined
     records themselves go to the home, not to `out`. Run again, it decides the same.
     Raises RuleError for a rule file that cannot be used, GatewayKeyError for such a key, and
@@ -123,12 +128,16 @@ def check(
         excused = find_excused(home, batch.digest, policy, source, before.ids, now)
         routes = route(gates, before.columns, before.rows, excused=excused.by_gate)
         ids = before.ids
+        stated, kinds = before.stated, write_opposed(before, settings, out)
         del before  # a million records' signals and fingerprints are half a gigabyte
         key = epoch_key(pseudonym_key(home), batch.digest)
         masker = Masker.of(gates, settings.rules, key, settings.authors, settings.names)
         masking = Masking(routes, masker)
         draft = work / "kept.parquet"
         write_records(draft, masking.applied(source, progress))
+        if stated is not None:
+            # As they came: a stand-in for a number is another number than that of before.
+            settings = replace(settings, stated=stated.of(~routes.quarantine))
         after = compute.measure(draft, settings, _again(progress), parts)
         fates, after, chosen = settled(ids, masking, after, gates, settings, excused.by_gate)
         output.write_kept(draft, chosen, out / "kept.parquet")
@@ -143,8 +152,19 @@ def check(
         docs=out / "data_docs",
     )
     counts = count_by_gate(gates, routes, fates)
+    later = looked_up(gates, after)
     evidence = data_evidence(
-        batch, gates, counts, judged, settings, fates, released, after, trusted
+        batch,
+        gates,
+        counts,
+        judged,
+        settings,
+        fates,
+        released,
+        after,
+        trusted,
+        kinds,
+        len(later),
     )
     rulings = judge(policy, evidence)
     checked = Checked(
@@ -158,6 +178,7 @@ def check(
         refused=frozenset(fates.ids[fates.quarantined]) | {row["id"] for row in dropped},
         gates=counts,
         docs=judged.docs,
+        later=later,
         notes=settings.rules.notes,
     )
     output.write_quarantine(
@@ -207,6 +228,7 @@ def _settings(
     order = secret_key(pseudonym_key(home), batch.digest)
     asked = {use.gate: use.params for use in uses}
     lanes, quotas = lanes_and_quotas(home, batch.digest, source, asked, order)
+    facts = asked.get("no_contradictions")
     personal, shared = asked.get("no_personal_data"), asked.get("shared_by_many")
     return Settings(
         rules=_rules(uses),
@@ -229,6 +251,9 @@ def _settings(
         known=known,
         claims="no_floods" in asked,
         promotions=PROMOTION in asked,
+        alike=Alike(facts.questions, facts.exchanges)
+        if isinstance(facts, Contradictions)
+        else None,
         history=taught_before(
             home,
             batch.digest,
@@ -236,6 +261,7 @@ def _settings(
             key,
             names=PROMOTION in asked,
             votes="honest_feedback" in asked,
+            facts=facts is not None,
         ),
         names=names.load() if isinstance(personal, PersonalData) and personal.names else None,
     )

@@ -261,10 +261,19 @@ def data_checked(
 def away_from_the_weights(
     policy: Policy, home: Home, batch: Batch, checked: Checked, work: Path
 ) -> tuple[Checked, tuple[Measurement, ...]]:
-    """Take out of what is learned what will not stay true, if the policy keeps time apart."""
-    if TIME not in policy.suites():
+    """Take out of what is learned what will not stay true, if the policy keeps time apart,
+    and what contradicts it and is later, if the policy looks that up."""
+    time = TIME in policy.suites()
+    if not (time or checked.later):
         return checked, ()
-    left = route(home, batch.digest, checked.kept, work / "learnable.parquet")
+    left = route(
+        home,
+        batch.digest,
+        checked.kept,
+        work / "learnable.parquet",
+        time=time,
+        later=checked.later,
+    )
     learnable = replace(checked, kept=left.kept, rows=left.routed.learned)
     return learnable, (left.routed.measurement(),)
 

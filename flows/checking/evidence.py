@@ -1,6 +1,6 @@
 """What was measured about a batch, as evidence for the data gates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tidegate.flows.checking.fates import Fates
@@ -46,11 +46,14 @@ def data_evidence(
     released: Released,
     after: Signals,
     trusted: Trusted | None,
+    contradictions: Mapping[str, int] | None = None,
+    looked_up: int = 0,
 ) -> BatchEvidence:
     """Counts and shares of the batch, and for each gate hits, left and quarantined_share.
 
     What people released from a gate is not left over by it; `data.released` counts it.
-    after: the signals of what is kept.
+    after: the signals of what is kept. contradictions: how many of each kind; None: nobody
+    asked. looked_up: records that go to the context store because of one.
     """
     rows, quarantined = batch.rows, int(fates.quarantined.sum())
     measured = [
@@ -87,6 +90,13 @@ def data_evidence(
     rules = {"no_secrets": {"rules": settings.rules.digest}}
     if settings.rules.notes:
         rules["no_secrets"]["left_out"] = "; ".join(settings.rules.notes)
+    if contradictions is not None:
+        before = settings.history.rows if settings.history else 0
+        measured.append(_number("data.learned_before", before, before))
+        measured.append(
+            _number("data.no_contradictions.looked_up", looked_up, rows - quarantined)
+        )
+        rules["no_contradictions"] = {k: str(n) for k, n in contradictions.items() if n}
     if settings.names is not None:
         rules["no_personal_data"] = {"names": settings.names.said}
     for gate, count in zip(gates, counts, strict=True):

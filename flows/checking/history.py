@@ -19,17 +19,25 @@ MOST = 100_000  # records that are looked back on, those of the newest batches f
 
 
 def taught_before(
-    home: Home, batch: str, source: Path, key: str, *, names: bool, votes: bool
+    home: Home,
+    batch: str,
+    source: Path,
+    key: str,
+    *,
+    names: bool,
+    votes: bool,
+    facts: bool,
 ) -> History | None:
     """The newest MOST records that were learned before a batch ended; None: there are none.
 
     batch: digest; its own records, and what came later, do not count, so that it is judged
-    alike again. source: its Parquet file. names, votes: what is asked.
+    alike again. source: its Parquet file. names, votes, facts: what is asked.
     """
     before = batches_before(home, batch)
-    if not before or not (names or votes):
+    if not before or not (names or votes or facts):
         return None
-    return History.of(_learned(home, batch, before, source), key, names=names, votes=votes)
+    rows = _learned(home, batch, before, source)
+    return History.of(rows, key, names=names, votes=votes, facts=facts)
 
 
 def _learned(home: Home, batch: str, before: Sequence[str], source: Path) -> Iterator[pa.Table]:

@@ -1,14 +1,17 @@
 """Which kept records go to the context store instead of into the weights.
 
 A record goes there if it says when it ends (`valid_until`), or if its answer speaks of now:
-a weight cannot be told to expire, a row in a store can. What is routed here passed every
+a weight cannot be told to expire, a row in a store can. So does one that contradicts what was
+learned and is later, if the policy says so. What is routed here passed every
 data gate; only where it is kept differs.
 Cannot see: answers that will be out of date and say so in no word listed here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +33,8 @@ VOLATILE = (
     r"|exchange rate|stock price|share price|weather forecast)\b"
 )
 
+NOBODY: Mapping[str, datetime] = MappingProxyType({})
+
 
 class Routed(Noun):
     """How many kept records went where."""
@@ -37,15 +42,19 @@ class Routed(Noun):
     kept: int
     dated: int
     volatile: int
+    later: int = 0
+
+    @property
+    def away(self) -> int:
+        return self.dated + self.volatile + self.later
 
     @property
     def learned(self) -> int:
-        return self.kept - self.dated - self.volatile
+        return self.kept - self.away
 
     def measurement(self) -> Measurement:
         """The share of kept records that is looked up and not learned."""
-        away = self.dated + self.volatile
-        share = away / self.kept if self.kept else 0.0
+        share = self.away / self.kept if self.kept else 0.0
         return Measurement(name=SHARE, value=share, n=self.kept)
 
 
@@ -57,43 +66,63 @@ class Learnable:
     routed: Routed
 
 
-def route(home: Home, batch: str, kept: Path, out: Path) -> Learnable:
-    """Put dated and volatile records of `kept` into the home's context store.
+def route(
+    home: Home,
+    batch: str,
+    kept: Path,
+    out: Path,
+    *,
+    time: bool = True,
+    later: Mapping[str, datetime] = NOBODY,
+) -> Learnable:
+    """Put dated, volatile and `later` records of `kept` into the home's context store.
 
-    Writes the others to `out`. batch: digest. Run again, it writes the same. Rows are
+    Writes the others to `out`. batch: digest. time: whether dated and volatile ones go. later:
+    ids of records that go because of what was learned, and from when on each holds. Run again, it writes the same. Rows are
     streamed; of those that are looked up, all texts are held at once.
     """
     found: list[Entry] = []
     draft = out.with_name(f".{out.name}.draft")
     draft.parent.mkdir(parents=True, exist_ok=True)
-    write_records(draft, _learned(compute.chunks(kept), found))
+    write_records(draft, _learned(compute.chunks(kept), found, time, later))
     put(home, batch, found)
     publish(draft, out)
     why = [entry.why for entry in found]
     rows = pq.read_metadata(kept).num_rows
-    routed = Routed(kept=rows, dated=why.count("dated"), volatile=why.count("volatile"))
+    routed = Routed(
+        kept=rows,
+        dated=why.count("dated"),
+        volatile=why.count("volatile"),
+        later=why.count("later"),
+    )
     return Learnable(out, routed)
 
 
-def _learned(tables: Iterable[pa.Table], found: list[Entry]) -> Iterator[pa.Table]:
+def _learned(
+    tables: Iterable[pa.Table], found: list[Entry], time: bool, later: Mapping[str, datetime]
+) -> Iterator[pa.Table]:
     """What is left of each table; what is not left is added to `found`."""
+    names = pa.array(sorted(later), pa.string())
     for rows in tables:
         # Only what would be learned has anywhere else to go.
         target = pc.fill_null(pc.equal(rows["learn"], "target"), False)
         ends = pc.is_valid(rows["valid_until"])
         speaks_of_now = pc.match_substring_regex(rows["response"], VOLATILE)
-        away = pc.and_(target, pc.or_(ends, pc.fill_null(speaks_of_now, False)))
-        found.extend(map(_entry, rows.filter(away).to_pylist()))
+        away = pc.is_in(rows["id"], value_set=names)
+        if time:
+            away = pc.or_(away, pc.or_(ends, pc.fill_null(speaks_of_now, False)))
+        away = pc.and_(target, away)
+        found.extend(_entry(row, later) for row in rows.filter(away).to_pylist())
         yield rows.filter(pc.invert(away))
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
+def _entry(row: Mapping[str, Any], later: Mapping[str, datetime]) -> Entry:
     asked = [m["content"] for m in row["messages"] if m["role"] == "user"]
     return Entry(
         id=row["id"],
         question=asked[-1] if asked else "",
         answer=row["response"],
-        valid_from=row["valid_from"],
+        valid_from=row["valid_from"] or later.get(row["id"]),
         valid_until=row["valid_until"],
-        why="volatile" if row["valid_until"] is None else "dated",
+        why="dated" if row["valid_until"] else "later" if row["id"] in later else "volatile",
     )

@@ -20,6 +20,7 @@ class Count(Noun):
     entries: int
     dated: int
     volatile: int
+    later: int
     expired: int
 
 
@@ -33,6 +34,7 @@ def counts(home: Home, now: datetime) -> list[Count]:
             entries=n,
             dated=sum(b == batch and e.why == "dated" for b, e in stored),
             volatile=sum(b == batch and e.why == "volatile" for b, e in stored),
+            later=sum(b == batch and e.why == "later" for b, e in stored),
             expired=sum(
                 b == batch and e.valid_until is not None and e.valid_until <= now
                 for b, e in stored
@@ -47,10 +49,10 @@ def show_counts(console: Console, found: Sequence[Count]) -> None:
         console.print("nothing is stored: no update had dated or volatile records")
         return
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
-    for column in ("batch", "entries", "dated", "volatile", "expired"):
+    for column in ("batch", "entries", "dated", "volatile", "later", "expired"):
         table.add_column(column, justify="left" if column == "batch" else "right")
     for one in found:
-        numbers = (one.entries, one.dated, one.volatile, one.expired)
+        numbers = (one.entries, one.dated, one.volatile, one.later, one.expired)
         table.add_row(one.batch[:16], *map(str, numbers))
     console.print(table)
 

@@ -29,7 +29,7 @@ CREATE VIRTUAL TABLE entry USING fts5(
 """
 
 
-Why = Literal["dated", "volatile"]
+Why = Literal["dated", "volatile", "later"]  # later: than what was learned, and other
 
 
 class Entry(Noun):

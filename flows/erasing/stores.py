@@ -226,10 +226,15 @@ def _filter(home: Home, path: Path, wanted: Wanted) -> None:
 
 
 def _filter_lines(home: Home, path: Path, wanted: Wanted) -> None:
-    """Lines of an id without an author: they are the author's if a row of a batch says so."""
+    """Lines of an id without an author: they are the author's if a row of a batch says so.
+
+    A line of what contradicts it names a second record (`other`), and goes for either's sake.
+    """
     marker, kept, gone = Marker(home), bytearray(), False
     for line in path.read_bytes().splitlines(keepends=True):
-        if wanted.names(marker, orjson.loads(line)["id"], None):
+        said = orjson.loads(line)
+        named = [said["id"], *([said["other"]] if "other" in said else [])]
+        if any(wanted.names(marker, name, None) for name in named):
             gone = True
         else:
             kept += line

@@ -20,6 +20,7 @@ from tidegate.gates.signals import (
     caps,
     claims,
     completeness,
+    contradictions,
     copies,
     corrections,
     harm,
@@ -30,6 +31,7 @@ from tidegate.gates.signals import (
     promotions,
     second_orders,
     secrets,
+    statements,
     support,
     triggers,
     unicode_tricks,
@@ -39,6 +41,7 @@ from tidegate.gates.signals import (
 )
 from tidegate.gates.signals.authenticity import Lanes
 from tidegate.gates.signals.contamination import Protected
+from tidegate.gates.signals.contradictions import Alike, Found
 from tidegate.gates.signals.feedback import Feedback, Voices, joined
 from tidegate.gates.signals.history import History
 from tidegate.gates.signals.known import DOMAIN, Known
@@ -48,6 +51,7 @@ from tidegate.gates.signals.prints import Prints
 from tidegate.gates.signals.quotas import Quotas
 from tidegate.gates.signals.rare_tokens import TokenAuthors
 from tidegate.gates.signals.secret_rules import SecretRules
+from tidegate.gates.signals.statements import Statements
 from tidegate.gates.signals.text import LIMIT, joined_text
 from tidegate.gates.signals.topics import Topics
 from tidegate.gates.signals.words import Exchanges
@@ -56,7 +60,7 @@ from tidegate.gates.types import Progress, Report, ignore_progress
 CHUNK = 4096  # records
 READ = [
     "id", "time", "source", "user", "messages", "rating", "correction", "comment", "prompt",
-    "response",
+    "response", "valid_from",
 ]  # fmt: skip
 
 
@@ -80,6 +84,8 @@ class Settings:
     claims: bool = False
     promotions: bool = False
     history: History | None = None  # of earlier batches; none: there are none
+    alike: Alike | None = None  # none: contradictions are not measured
+    stated: Statements | None = None  # what the records say; none: read off them
     names: Names | None = None  # of what is masked beyond the signals; none: nothing
 
 
@@ -91,6 +97,8 @@ class Signals:
     columns: dict[str, np.ndarray]
     prints: Prints
     voices: Voices | None = None  # none: feedback is not measured
+    stated: Statements | None = None  # none: contradictions are not measured
+    opposed: Found | None = None  # what contradicts what, where that is measured
 
     @property
     def rows(self) -> int:
@@ -100,9 +108,9 @@ class Signals:
         """The signals of a batch that holds only some of the records."""
         columns = {name: values[keep] for name, values in self.columns.items()}
         voices = self.voices and self.voices.of_records(keep)
-        return Signals(self.ids[keep], columns, self.prints.rows(keep), voices)._counted(
-            settings
-        )
+        stated = self.stated and self.stated.of(keep)
+        left = Signals(self.ids[keep], columns, self.prints.rows(keep), voices, stated)
+        return left._counted(settings)
 
     def _counted(self, settings: Settings) -> "Signals":
         """With the signals that depend on the other records of the batch."""
@@ -116,7 +124,12 @@ class Signals:
             counts |= authenticity.counted(self.columns["lane"], self.prints)
         if settings.quotas is not None:
             counts |= settings.quotas.counted(self.columns, self.prints)
-        return replace(self, columns={**self.columns, **counts})
+        opposed = None
+        if self.stated is not None and settings.alike is not None:
+            before = settings.history and settings.history.stated
+            opposed = contradictions.find(self.stated, before, settings.alike)
+            counts |= opposed.columns(self.stated)
+        return replace(self, columns={**self.columns, **counts}, opposed=opposed)
 
     def table(self) -> pa.Table:
         """As a table of an id and numbers, without any text."""
@@ -133,6 +146,7 @@ class Part(NamedTuple):
     said: Exchanges | None  # none: triggers are not measured
     rated: Feedback | None  # rows counted from 0 in the part; none: feedback is not measured
     named: Mentions | None = None  # none: promotions are not measured
+    stated: Statements | None = None  # none: contradictions are not, or all is known already
 
 
 Map = Callable[[Path, Settings, Report], Iterator[Part]]  # a batch's parts, in its order
@@ -164,10 +178,14 @@ def measure(
     said: list[Exchanges] = []
     rated: list[Feedback] = []
     named: list[Mentions] = []
+    told: list[Statements] = []
     voices = None
     done = 0
     # The model of names is for masking, and history for sums: no other process needs them.
-    for part in parts(path, replace(settings, names=None, history=None), progress):
+    alone = replace(settings, names=None, history=None, stated=None)
+    if settings.stated is not None:
+        alone = replace(alone, alike=None)
+    for part in parts(path, alone, progress):
         rows = slice(done, done + len(part.ids))
         ids[rows] = part.ids
         for name, values in part.columns.items():
@@ -179,6 +197,8 @@ def measure(
             rated.append(replace(part.rated, row=part.rated.row + done))
         if part.named is not None:
             named.append(part.named)
+        if part.stated is not None:
+            told.append(part.stated)
         done += len(part.ids)
     if done != total:
         raise ValueError(f"{path}: {done} of {total} records were measured")
@@ -204,7 +224,8 @@ def measure(
             whole, fingerprints, total, settings.feedback, settings.history
         )
         columns |= corrections.measure(whole, total)
-    return Signals(ids, columns, fingerprints, voices)._counted(settings)
+    stated = settings.stated or (statements.joined(told) if told else None)
+    return Signals(ids, columns, fingerprints, voices, stated)._counted(settings)
 
 
 def _by_words(said: Exchanges, settings: Settings) -> dict[str, np.ndarray]:
@@ -222,6 +243,7 @@ def part_of(table: pa.Table, settings: Settings) -> Part:
         said=words.take(table, settings.key) if asked else None,
         rated=Feedback.take(table, 0, settings.key) if settings.feedback is not None else None,
         named=Mentions.take(table, settings.key) if settings.promotions else None,
+        stated=Statements.take(table, settings.key) if settings.alike else None,
     )
 
 

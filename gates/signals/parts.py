@@ -22,6 +22,7 @@ from tidegate.gates.signals.compute import Part, Settings
 from tidegate.gates.signals.feedback import Feedback
 from tidegate.gates.signals.mentions import Mentions
 from tidegate.gates.signals.prints import Prints
+from tidegate.gates.signals.statements import Statements
 from tidegate.gates.signals.words import Exchanges
 
 ROWS = 16_384  # of a part: a quarter of a minute's work
@@ -30,6 +31,7 @@ _COUNTED = {
     "said": Exchanges,
     "rated": Feedback,
     "named": Mentions,
+    "stated": Statements,
 }  # sums need them
 
 
