@@ -26,7 +26,7 @@ from tidegate.gates.signals.contradictions import Alike, Found, find
 from tidegate.gates.signals.key_tokens import KINDS
 from tidegate.gates.signals.secret_rules import BUILT_IN, load_rules
 from tidegate.gates.signals.statements import Statements
-from tidegate.gates.types import BatchEvidence, Measurement, Outcome
+from tidegate.gates.types import BatchEvidence, Measurement, MissingEvidence, Outcome
 
 KEY = "0123456789abcdef"
 ALIKE = Alike(0.8, 0.3)
@@ -306,7 +306,7 @@ def test_the_gate_needs_all_of_its_evidence() -> None:
     assert judged(max_share=0.02).outcome is Outcome.FAIL
     for gone in [name for name in made if "share" not in name]:
         kept = made.pop(gone)
-        with pytest.raises(KeyError):
+        with pytest.raises(MissingEvidence):
             judged()
         made[gone] = kept
 
