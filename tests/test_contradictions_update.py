@@ -18,7 +18,8 @@ from tidegate.flows.erasing import stores
 from tidegate.flows.home import Home
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.one_update import UpdateResult
-from tidegate.flows.tracing.wanted import wanted_of
+from tidegate.flows.tracing.marks import Marker
+from tidegate.flows.tracing.wanted import Wanted
 from tidegate.gates.types import Action
 
 POLICY = """\
@@ -109,5 +110,6 @@ def test_an_erasure_reaches_what_a_contradiction_names(tmp_path: Path) -> None:
     path = world.home.updates / world.update(3, 2, b) / "check" / "contradictions.jsonl"
     pairs = [("r10", "r1"), ("r11", "r2"), ("r1", "r12")]
     write(path, [{"id": one, "other": other} for one, other in pairs])
-    stores.forget_in_updates(world.home, wanted_of(world.home, ["r1"], []))
+    wanted = Wanted(frozenset({Marker(world.home).record("r1")}))
+    stores.forget_in_updates(world.home, wanted)
     assert [line["id"] for line in lines(path)] == ["r11"]

@@ -47,7 +47,7 @@ class Contradictions(QuarantineOnly):
 
     @model_validator(mode="after")
     def _has_a_share(self) -> Self:
-        if "max_records" in self.model_fields_set:
+        if self.max_records:
             raise ValueError("the limit of this gate is a share; use max_share")
         return self
 
