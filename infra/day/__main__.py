@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,8 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="tidegate-day-"))
     given.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
+    # An end like any other, so that no service outlives the day.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     surroundings(folder)
     from infra.day import accounts, hours, picture, record
     from infra.day.world import world
