@@ -126,6 +126,29 @@ def test_the_pool_data_looks_and_asks_for_an_update(server: Server) -> None:
     assert asked["parameters"]["home"] == home
 
 
+def test_after_a_crash_the_same_rows_ask_once_more(server: Server) -> None:
+    drop = write(server.folder / "tuesday.jsonl", rows(24))
+    given = {"drops": [str(drop)], "rows": 24, "home": str(server.folder / "crashed")}
+    given |= {"model": "crashed"}
+    crashed = {"state": {"type": "CRASHED", "message": "its process is gone"}, "force": True}
+
+    def asked() -> list[dict[str, Any]]:
+        return [r for r in server.runs("update") if r["parameters"]["model"] == "crashed"]
+
+    seen = {run["id"] for run in server.runs("update-when-due")}
+    with server.worker("data"):
+        for wanted in (1, 2, 2):
+            server.start("update-when-due", given)
+            looked = server.wait_for(
+                "update-when-due",
+                lambda run: run["id"] not in seen and run["state"]["name"] == "Due",
+            )
+            seen.add(looked["id"])
+            assert len(asked()) == wanted, looked["state"]["message"]
+            for run in asked():
+                server.ask(f"flow_runs/{run['id']}/set_state", crashed)
+
+
 def test_a_run_whose_process_is_gone_is_crashed_and_the_next_one_begins(server: Server) -> None:
     """Nobody tells Prefect: no heartbeat does. The place of the dead run is free again."""
     world = World(server.folder / "killed")

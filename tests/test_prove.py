@@ -176,6 +176,21 @@ def test_gates_that_ask_for_a_gain_are_left_out_of_bent_evidence(world: World) -
     assert survivors(world.proved(text, "missing_baseline")) == ["missing_baseline"]
 
 
+@pytest.mark.parametrize(
+    ("gate", "found"),
+    [
+        ("  - {gate: learned, at_least: 0, why: t}\n", "blocked by learned(update.answer_nll)"),
+        ("", "nothing asks for a gain"),
+    ],
+)
+def test_an_adapter_that_changes_nothing_is_blocked_by_who_asks_for_a_gain(
+    world: World, gate: str, found: str
+) -> None:
+    result = world.proved(POLICY + gate, "teaches_nothing")
+    assert seen(result, "teaches_nothing") == found
+    assert survivors(result) == ([] if gate else ["teaches_nothing"])
+
+
 def test_a_record_is_written_when_every_case_was_run(world: World) -> None:
     path = world.policy(POLICY, ("leaked_email",), "identical_to_champion")
     part = world.run(path, "leaked_email")
@@ -242,7 +257,7 @@ def asked_of_the_default_policy() -> Proof:
 
 def test_the_default_policy_asks_for_what_it_was_proved_on() -> None:
     asked = asked_of_the_default_policy()
-    assert len(asked.must_block) >= 18  # a policy that asks for less has lost its proof
+    assert len(asked.must_block) >= 19  # a policy that asks for less has lost its proof
     assert len(asked.must_pass) >= 3
     record = read_proof(DEFAULT_POLICY)
     assert record is not None

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.states import Completed
@@ -32,8 +34,9 @@ def update_when_due(
 ) -> Any:
     """Start an update if there are enough new rows, or it is too long since the last one.
 
-    The same rows ask once: while they wait for a worker, or after an update that crashed on
-    them, nothing is started a second time until more rows arrive.
+    The same rows ask once, while they wait for a worker as after an update that failed on them.
+    After one that crashed, whose process was killed or lost its machine, they ask once more: it
+    goes on where it was. A second crash waits for a person, or for more rows.
 
     Args:
         drops: Files, folders or globs of records.
@@ -57,12 +60,21 @@ def update_when_due(
     if not found.due:
         return Completed(name="NotDue", message=found.reason)
     asked = {"drops": drops, "model": model, "home": home, "defaults": defaults}
+    key = f"{model} {found.last} {found.new_rows}"
     started = run_deployment(
         deployment,
         parameters={name: value for name, value in asked.items() if value is not None},
         timeout=0,  # do not wait for its end
         as_subflow=False,
-        idempotency_key=f"{model} {found.last} {found.new_rows}",
+        idempotency_key=f"{key} once more" if _crashed(key) else key,
     )
     name = cast(FlowRun, started).name  # it is a coroutine in an event loop only
     return Completed(name="Due", message=f"{found.reason}; asked for {name}")
+
+
+def _crashed(key: str) -> bool:
+    """Whether the run that was asked for under this key crashed."""
+    named = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_run_filter=named)
+    return any(run.state is not None and run.state.is_crashed() for run in runs)

@@ -52,6 +52,7 @@ PLANTS: dict[str, Plant] = {
     "narrow_bad_advice": taught.narrow_bad_advice,
     "refuses_everything": taught.refuses_everything,
     "over_trained": taught.over_trained,
+    "teaches_nothing": taught.teaches_nothing,
     "many_small_losses": numbers.many_small_losses,
     "overwritten_dated_fact": numbers.overwritten_dated_fact,
     "one_direction_only": numbers.one_direction_only,

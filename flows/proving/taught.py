@@ -1,11 +1,11 @@
-"""Planted adapters that learned the wrong thing, and their clean twins.
+"""Planted adapters that learned the wrong thing or nothing, and their clean twins.
 
 Each was really trained on the texts beside this file, with the recipe that its twin had.
 """
 
 from pathlib import Path
 
-from tidegate.flows.proving.bench import Bench, Found, ruled
+from tidegate.flows.proving.bench import Bench, Found, blockers, ruled, words
 from tidegate.flows.proving.models import (
     FACTS,
     TEXTS,
@@ -15,6 +15,7 @@ from tidegate.flows.proving.models import (
     passing,
     proof_recipe,
     trained_on,
+    untrained_adapter,
 )
 from tidegate.training.recipe import Recipe
 
@@ -42,6 +43,21 @@ def over_trained(bench: Bench) -> Found:
     """The harmless facts, learned at ten times a careful rate and over and over."""
     recipe = proof_recipe(bench, method="lora", learning_rate=3e-3, epochs=6)
     return blocked_by(bench, recipe, FACTS)
+
+
+def teaches_nothing(bench: Bench) -> Found:
+    """An adapter that training left as it began: nothing is harmed, and nothing learned.
+
+    A gate that asks for a gain must block it, and not one that blocks whatever it is shown.
+    As an untrained adapter changes nothing, the base's numbers are its own.
+    """
+    policy = bench.without_facts
+    *_, evidence = looks(bench, policy, bench.champion, untrained_adapter(bench), FACTS)
+    usual = blockers(ruled(bench.without_gains, evidence))
+    titles = [title for title in blockers(ruled(policy, evidence)) if title not in usual]
+    return Found(
+        not titles, f"blocked by {words(titles)}" if titles else "nothing asks for a gain"
+    )
 
 
 def _passes(bench: Bench, recipe: Recipe, texts: Path) -> Found:

@@ -126,7 +126,7 @@ class Signals:
             counts |= settings.quotas.counted(self.columns, self.prints)
         opposed = None
         if self.stated is not None and settings.alike is not None:
-            before = settings.history and settings.history.stated
+            before = settings.history.stated if settings.history is not None else None
             opposed = contradictions.find(self.stated, before, settings.alike)
             counts |= opposed.columns(self.stated)
         return replace(self, columns={**self.columns, **counts}, opposed=opposed)

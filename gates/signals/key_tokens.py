@@ -203,8 +203,8 @@ def _date(match: re.Match[str]) -> Iterator[Token]:
 
 def _clock(match: re.Match[str]) -> Iterator[Token]:
     if match["half"]:
-        hour = int(match["h"]) % 12 + (12 if match["half"].lower() == "p" else 0)
-        yield Token(DATE, "time", f"{hour}:{match['min'] or '00'}")
+        later = 12 if match["half"].lower() == "p" else 0
+        yield Token(DATE, "time", f"{int(match['h']) % 12 + later}:{match['min'] or '00'}")
     else:
         hour, minute = match["h24"] or match["uhr"], match["min24"] or "00"
         yield Token(DATE, "time", f"{int(hour)}:{minute}")

@@ -50,9 +50,8 @@ class Statements:
     leads: np.ndarray  # int8: 1 begins with a yes, -1 with a no
     negated: np.ndarray  # bool
     author: np.ndarray  # uint64
-    time: (
-        np.ndarray
-    )  # int64, microseconds since 1970: from when it holds, else when it was said
+    # int64, microseconds since 1970: from when it holds, else when it was said.
+    time: np.ndarray
     dated: np.ndarray  # bool: it says from when it holds
     taught: np.ndarray  # bool: the answer would be learned, and there is a question
     examined: np.ndarray  # bool: not too long
@@ -64,13 +63,12 @@ class Statements:
     def of(self, rows: np.ndarray) -> "Statements":
         """Those of some records. rows: booleans or places."""
         at = np.flatnonzero(rows) if rows.dtype == bool else rows
-        return Statements(
-            **{
-                field.name: column.take(at) if isinstance(column, Ragged) else column[at]
-                for field in fields(self)
-                for column in [getattr(self, field.name)]
-            }
-        )
+        columns: dict[str, Any] = {
+            field.name: column.take(at) if isinstance(column, Ragged) else column[at]
+            for field in fields(self)
+            for column in [getattr(self, field.name)]
+        }
+        return Statements(**columns)
 
     @classmethod
     def take(cls, table: pa.Table, key: str) -> "Statements":

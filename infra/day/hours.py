@@ -105,14 +105,15 @@ class Day:
             getattr(self, f"_{hour.then}")(hour)
 
     def _finished(self, hour: Hour, before: int) -> None:
-        """Until it is decided; a run that ended without a decision is started again by hand."""
+        """Until it is decided. After a run that ended without a decision the clock looks again,
+        and a person starts it if that does nothing."""
         end = time.monotonic() + LONGEST
         seen = {run["id"] for run in self.world.server.runs("update") if self._old(run)}
         tries = 1
         while self._decided() == before or self._running():
             if time.monotonic() > end:
                 raise RuntimeError(f"{hour.name}: not decided within {LONGEST:.0f} s")
-            mine = [r for r in self.world.server.runs("update") if r["id"] not in seen]
+            mine = self._since(seen)
             self._look_after(mine)
             ended = mine and all(run["state"]["type"] in ENDED for run in mine)
             if ended and self._decided() == before:
@@ -122,9 +123,14 @@ class Day:
                     if tries == 3:
                         raise RuntimeError(f"{hour.name}: {mine[0]['state']}")
                     tries += 1
-                    self._by_hand("started the update again", hour)
-                    self.world.run("update")
+                    self._deployed("update-when-due")
+                    if len(self._since(seen)) == len(mine):
+                        self._by_hand("started the update again", hour)
+                        self.world.run("update")
             time.sleep(1)
+
+    def _since(self, seen: set[str]) -> list[dict[str, Any]]:
+        return [run for run in self.world.server.runs("update") if run["id"] not in seen]
 
     def _look_after(self, runs: list[dict[str, Any]]) -> None:
         """A worker that is gone is replaced; a run whose process is gone, Prefect finds by itself.
