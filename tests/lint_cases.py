@@ -32,7 +32,7 @@ model:
   - {gate: learned, at_least: 0.1, why: a test}
 approval: {reviewers: reviewers.yaml}
 proof:
-  must_block: [poisoned_batch, leaked_email, refusal_removed, empty_batch, all_null_column,
+  must_block: [poisoned_batch, leaked_email, refusal_removed, teaches_nothing, empty_batch, all_null_column,
     nan_metrics, truncated_eval, swapped_labels, wrong_task_version, missing_baseline]
   must_pass: [identical_to_champion, tiny_honest_improvement]
 """

@@ -54,7 +54,7 @@ def scores(folder: Path, before: list[list[Row]], now: list[Row]) -> dict[str, n
         place.mkdir()
         home, _, batch = arrived(place, rows)
         past += list(compute.chunks(home.batch(batch.digest) / RECORDS))
-    history = History.of(past, KEY, names=False, votes=True) if past else None
+    history = History.of(past, KEY, names=False, votes=True, facts=False) if past else None
     home, _, batch = arrived(folder, now)
     path = home.batch(batch.digest) / RECORDS
     topics = Topics.of(feedback.asked(table, KEY) for table in compute.chunks(path))
@@ -139,17 +139,27 @@ def test_the_gate_over_the_drops_of_a_home(tmp_path: Path) -> None:
     assert lines(later / "again" / "records.jsonl") == said
 
     source = home.batch(batch.digest) / RECORDS
-    history = taught_before(home, batch.digest, source, KEY, names=False, votes=True)
+    history = taught_before(
+        home, batch.digest, source, KEY, names=False, votes=True, facts=False
+    )
     assert history is not None
     assert history.rows == taught < 3 * 408, "what was learned before, nothing refused or later"
     assert learned.forget(home, [], [f"r{n:04d}" for n in range(0, 40, 5)]) == 8
-    history = taught_before(home, batch.digest, source, KEY, names=False, votes=True)
+    history = taught_before(
+        home, batch.digest, source, KEY, names=False, votes=True, facts=False
+    )
     assert history is not None
     assert history.rows == taught - 8, "what was erased is forgotten here, too"
-    assert taught_before(home, batch.digest, source, KEY, names=False, votes=False) is None
+    assert (
+        taught_before(home, batch.digest, source, KEY, names=False, votes=False, facts=False)
+        is None
+    )
 
 
 def test_a_home_without_promoted_batches_has_no_history(tmp_path: Path) -> None:
     home, _, batch = arrived(tmp_path, honest(30))
     source = home.batch(batch.digest) / RECORDS
-    assert taught_before(home, batch.digest, source, KEY, names=True, votes=True) is None
+    assert (
+        taught_before(home, batch.digest, source, KEY, names=True, votes=True, facts=False)
+        is None
+    )
