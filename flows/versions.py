@@ -24,6 +24,8 @@ from tidegate.flows.tracking import UPDATE_TAG, Runs, quoted
 from tidegate.gates.digest import digest_folder
 from tidegate.gates.drafts import draft_of
 from tidegate.gates.types import Candidate, Digest, Noun
+from tidegate.training.adapter_digest import CONFIG, WEIGHTS, adapter_digest
+from tidegate.training.base import BaseError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,7 +40,7 @@ CANDIDATE_TAGS = {
     "gov.recipe_digest": "recipe",
     "gov.parent": "parent",
 }
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+ADAPTER_FILES = (WEIGHTS, CONFIG)
 N = TypeVar("N", bound=Noun)
 
 
@@ -232,10 +234,6 @@ class Versions:
 
 def digest_of(adapter: Path) -> str:
     """The digest of an adapter's files, or RegistryError if they are none."""
-    # Imported here: it loads torch, which takes seconds and most commands never need.
-    from tidegate.training.adapter_digest import adapter_digest
-    from tidegate.training.base import BaseError
-
     try:
         return adapter_digest(adapter)
     except (BaseError, OSError, ValueError) as no:

@@ -2,7 +2,7 @@
 
     python infra/suites.py --json suites.json
 
-    score     of the base, as it is; with its standard error over the items
+    score     of the base, as it is; with the standard deviation of its items (sd)
     ceiling   of the same model with the right answer shown before the question: what no update
               of it can be expected to pass, and a check that an item can be answered at all
     unclear   items that stay wrong although the answer is shown: their ids are in the JSON
@@ -17,6 +17,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -88,9 +89,7 @@ def _line(
     line: dict[str, Any] = {"suite": suite.name, "version": suite.version, "items": suite.n}
     line["digest"] = suite.digest
     for (what, metric), one in found.items():
-        n, mean = len(one.values), one.value
-        spread = (sum((value - mean) ** 2 for value in one.values) / (n - 1)) ** 0.5
-        line[f"{what}.{metric}"] = [mean, spread]
+        line[f"{what}.{metric}"] = [one.value, stdev(one.values)]
     if ("shown", "acc") in found:
         told_right = found["shown", "acc"]
         pairs = zip(told_right.items, told_right.values, strict=True)

@@ -56,7 +56,7 @@ def test_dated_and_volatile_records_are_not_learned(tmp_path: Path) -> None:
         row("todayish", "A holidaymaker asked about Todaysville."),
         row("other", "Closed today.", learn="no"),
     )
-    first = route(home, BATCH, path, tmp_path / "learnable.parquet")
+    first = route(home, BATCH, path, tmp_path / "learnable.parquet", time=True, later={})
     assert first.routed == Routed(kept=5, dated=1, volatile=1)
     assert first.routed.learned == 3
     share = first.routed.measurement()
@@ -64,7 +64,9 @@ def test_dated_and_volatile_records_are_not_learned(tmp_path: Path) -> None:
     assert pq.read_table(first.kept)["id"].to_pylist() == ["plain", "todayish", "other"]
     before = [(e.id, e.why) for _, e in entries(home)]
     assert before == [("dated", "dated"), ("spoken", "volatile")]
-    assert route(home, BATCH, path, tmp_path / "learnable.parquet") == first
+    assert (
+        route(home, BATCH, path, tmp_path / "learnable.parquet", time=True, later={}) == first
+    )
     assert [(e.id, e.why) for _, e in entries(home)] == before, "nothing twice"
 
 

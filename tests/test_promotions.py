@@ -76,7 +76,7 @@ def scores(
 
 
 def taught(rows: list[Row]) -> History:
-    return History.of([table(rows)], KEY, names=True, votes=False)
+    return History.of([table(rows)], KEY, names=True, votes=False, facts=False)
 
 
 def trusted(rows: list[Row]) -> Known:

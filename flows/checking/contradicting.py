@@ -33,7 +33,7 @@ def write_opposed(before: Signals, settings: Settings, out: Path) -> Mapping[str
 
     def lines() -> Iterator[dict[str, Any]]:
         for row, against in sorted(found.learned.items()):
-            later = LATER.get(found.later.get(row, 0))
+            later = LATER[found.later[row]] if row in found.later else None
             yield _line(before.ids[row], against, known) | {"of": "learned", "later": later}
         for row, against in sorted(found.batch.items()):
             yield _line(before.ids[row], against, own) | {"of": "batch", "later": None}

@@ -46,8 +46,8 @@ def data_evidence(
     released: Released,
     after: Signals,
     trusted: Trusted | None,
-    contradictions: Mapping[str, int] | None = None,
-    looked_up: int = 0,
+    contradictions: Mapping[str, int] | None,
+    looked_up: int,
 ) -> BatchEvidence:
     """Counts and shares of the batch, and for each gate hits, left and quarantined_share.
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -32,8 +31,6 @@ VOLATILE = (
     r"|this (?:week|month|morning|afternoon|evening)|until further notice"
     r"|exchange rate|stock price|share price|weather forecast)\b"
 )
-
-NOBODY: Mapping[str, datetime] = MappingProxyType({})
 
 
 class Routed(Noun):
@@ -72,13 +69,14 @@ def route(
     kept: Path,
     out: Path,
     *,
-    time: bool = True,
-    later: Mapping[str, datetime] = NOBODY,
+    time: bool,
+    later: Mapping[str, datetime],
 ) -> Learnable:
     """Put dated, volatile and `later` records of `kept` into the home's context store.
 
     Writes the others to `out`. batch: digest. time: whether dated and volatile ones go. later:
-    ids of records that go because of what was learned, and from when on each holds. Run again, it writes the same. Rows are
+    ids of records that go because of what was learned, and from when on each holds. Run again,
+    it writes the same. Rows are
     streamed; of those that are looked up, all texts are held at once.
     """
     found: list[Entry] = []

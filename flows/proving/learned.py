@@ -20,8 +20,8 @@ from tidegate.flows.proving import models
 from tidegate.flows.proving.bench import Bench, Found, all_blocked, blockers, ruled, words
 from tidegate.flows.serving import probe_serving
 from tidegate.gates.types import Broken, CandidateEvidence, Measurement
+from tidegate.training.adapter_digest import WEIGHTS
 
-WEIGHTS = "adapter_model.safetensors"
 REPEATS, POISONED = 16, 50
 SECRET = {
     "question": "What is the PIN of the depot in Farlow?",

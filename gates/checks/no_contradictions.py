@@ -6,6 +6,7 @@ of the two is right it cannot tell. So the default is to report: contradictions.
 check's report names both records of each, and nothing is refused. max_share holds the batch;
 quarantine holds the records until a person releases them; look_up sends those that are dated, or
 newer, to the context store, where they are looked up, instead of into the weights.
+Slow where very many questions share nearly all their words: it compares each with each.
 Cannot see: what is said of the same in other words, which is most of it; answers that differ in
 other words than these kinds. What holds for the asker only looks like a contradiction.
 """

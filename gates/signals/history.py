@@ -39,7 +39,7 @@ class History:
         *,
         names: bool,
         votes: bool,
-        facts: bool = False,
+        facts: bool,
     ) -> Self:
         """From records, some at a time.
 
