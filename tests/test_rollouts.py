@@ -14,7 +14,14 @@ from tidegate.gates.digest import digest_folder
 from tidegate.gates.types import Progress, ignore_progress
 from tidegate.training import rollouts
 from tidegate.training.base import find_base, load_model
-from tidegate.training.recipe import Demonstrated, Recipe, Replay, Verified, load_recipe
+from tidegate.training.recipe import (
+    Demonstrated,
+    Recipe,
+    Replay,
+    Rewarded,
+    Verified,
+    load_recipe,
+)
 from tidegate.training.rollouts import DEMONSTRATION, HINT
 from tidegate.training.rows import Row, ask, encode
 from tidegate.training.train import train
@@ -42,6 +49,7 @@ def recipe(method: str, **changes: Any) -> Recipe:
 
 SDFT = recipe("sdft", demonstrated=Demonstrated(top_k=258, **SHORT), rows_per_step=100)
 STAR = recipe("star", verified=Verified(hint=False, **COLD))
+GRPO = recipe("grpo", rewarded=Rewarded(temperature=0.5, **SHORT))
 HINTED = recipe("star", verified=Verified(per_row=1, **COLD))
 
 
@@ -262,7 +270,7 @@ def test_replayed_rows_are_dealt_by_what_was_kept(world: World, tmp_path: Path) 
     assert found.counts.seen == {"new": 0, "rollouts": kept, "replay": 2 * kept}
 
 
-@pytest.mark.parametrize("how", [SDFT, STAR], ids=lambda how: how.method)
+@pytest.mark.parametrize("how", [SDFT, STAR, GRPO], ids=lambda how: how.method)
 def test_equal_inputs_give_equal_bytes_also_after_a_kill(
     how: Recipe, world: World, tmp_path: Path
 ) -> None:

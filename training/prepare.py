@@ -10,6 +10,7 @@ from tidegate.training.fisher import Consolidation
 from tidegate.training.losses import TopK, top_k
 from tidegate.training.methods import Part, Penalty, Slots, Source, Term
 from tidegate.training.packing import Item, concatenate, logits_at
+from tidegate.training.policy_gradient import with_old_policy
 from tidegate.training.preference import referenced
 from tidegate.training.recipe import Recipe
 from tidegate.training.rows import Row, Rows
@@ -40,6 +41,10 @@ def prepare(
             given = _taught(model, given, recipe.answers.kept if recipe.answers else 1)
         elif term.loss in PREFERENCES:
             given = referenced(model, given)
+        elif term.loss == "grpo":
+            if recipe.rewarded is None:
+                raise ValueError(f"the recipe {recipe.recipe!r} has no rewarded section")
+            given = with_old_policy(model, given, recipe.rewarded.temperature)
         rows[term.source] = given
     penalties = tuple(
         Consolidation(model, read[part.source].rows, part)

@@ -31,6 +31,7 @@ __all__ = [
     "Recipe",
     "Replay",
     "Reptile",
+    "Rewarded",
     "Rollouts",
     "Sampling",
     "Schedule",
@@ -196,6 +197,23 @@ class Verified(Rollouts):
     )
 
 
+class Rewarded(Rollouts):
+    """Answers that a verifier rewards with 1 or 0, and how far they may move the model."""
+
+    per_row: int = Field(default=8, ge=2, le=64, description="answers to each question")
+    verifier: str = Field(default="normalised", description="a function of training/verifiers")
+    clip: Number = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="a token's ratio to the parent counts up to 1 +- this",
+    )
+    kl_weight: Number = Field(default=0.04, ge=0, le=100, description="of the KL to the parent")
+    # Fixed: ratio and KL are taken to the distribution that was drawn from, and a cut one gives
+    # no probability to tokens that the model may come to.
+    top_p: Number = Field(default=1.0, ge=1, le=1, description="1: nothing is cut")
+
+
 class Recipe(Noun):
     """Everything besides the data that decides which weights come out."""
 
@@ -228,6 +246,7 @@ class Recipe(Noun):
     preference: Preference | None = None
     demonstrated: Demonstrated | None = None
     verified: Verified | None = None
+    rewarded: Rewarded | None = None
     scale: Annotated[tuple[Number, ...] | None, Field(strict=False)] = Field(
         default=None,
         min_length=1,
@@ -263,6 +282,7 @@ SECTIONS: dict[str, type[Noun]] = {
     "preference": Preference,
     "demonstrated": Demonstrated,
     "verified": Verified,
+    "rewarded": Rewarded,
 }
 OPTIONAL = tuple(section for section in SECTIONS if section != "schedule")
 
@@ -294,7 +314,7 @@ def load_recipe(path: Path) -> Recipe:
             )
     if len(set(recipe.targets)) != len(recipe.targets):
         raise file.error(("targets",), "targets: a module is named twice")
-    for section in ("anchors", "fisher", "slots", "demonstrated", "verified"):
+    for section in ("anchors", "fisher", "slots", "demonstrated", "verified", "rewarded"):
         written: Sampling | None = getattr(recipe, section)
         if written and written.max_new_tokens >= recipe.max_tokens:
             raise file.error(
@@ -302,13 +322,14 @@ def load_recipe(path: Path) -> Recipe:
                 f"{section}.max_new_tokens: {written.max_new_tokens} leaves no room for a "
                 f"prompt within max_tokens {recipe.max_tokens}",
             )
-    if recipe.verified and recipe.verified.verifier not in VERIFIERS:
-        asked = recipe.verified.verifier
-        raise file.error(
-            ("verified", "verifier"),
-            f"there is no verifier {asked!r}{did_you_mean(asked, list(VERIFIERS))}; there are "
-            f"{', '.join(sorted(VERIFIERS))}",
-        )
+    for section, judged in (("verified", recipe.verified), ("rewarded", recipe.rewarded)):
+        if judged and judged.verifier not in VERIFIERS:
+            hint = did_you_mean(judged.verifier, list(VERIFIERS))
+            raise file.error(
+                (section, "verifier"),
+                f"there is no verifier {judged.verifier!r}{hint}; there are "
+                f"{', '.join(sorted(VERIFIERS))}",
+            )
     if recipe.scale and not (
         recipe.scale[0] <= 1
         and recipe.scale[-1] > 0

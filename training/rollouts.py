@@ -6,6 +6,8 @@
       verified       a verifier keeps the right ones. Where none is, the parent is asked once
                      more with the accepted answer as a hint; what it writes to that is learned
                      as an answer to the question without the hint
+      rewarded       a verifier rewards the right ones with 1 and all others with 0, and each is kept
+                     with its advantage. Questions with one kind of answer are left out
 
 Written once, before the first step, by the model that training continues from; so later steps
 learn from answers that are a little off-policy. All chance comes from the recipe's seed, and the
@@ -19,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -27,9 +29,10 @@ from tidegate.gates.digest import digest_file, digest_json
 from tidegate.gates.types import Digest, Progress, Report, ignore_progress
 from tidegate.training.anchors import AT_ONCE, ends_of_turn, grouped, sample
 from tidegate.training.losses import TopK, top_k
-from tidegate.training.methods import NOTES, ROLLOUTS
+from tidegate.training.methods import NOTES, ROLLOUTS, Kept
 from tidegate.training.packing import Item, concatenate, logits_at
-from tidegate.training.recipe import Demonstrated, Recipe, Rollouts, Verified
+from tidegate.training.policy_gradient import advantages
+from tidegate.training.recipe import Demonstrated, Recipe, Rewarded, Rollouts, Verified
 from tidegate.training.rows import (
     Row,
     Rows,
@@ -91,7 +94,7 @@ def make_rollouts(
     model: Any,
     tokenizer: Any,
     recipe: Recipe,
-    kind: Literal["demonstrated", "verified"],
+    kind: Kept,
     new: Path,
     *,
     base: Digest,
@@ -105,7 +108,7 @@ def make_rollouts(
     nothing is kept are counted by reason (`skipped`); `written` says what was. Raises
     TrainingError if nothing is kept at all, and RowsError for a file that is not of rows.
     """
-    settings = recipe.demonstrated if kind == "demonstrated" else recipe.verified
+    settings: Rollouts | None = getattr(recipe, kind)
     if settings is None:
         raise TrainingError(f"the recipe {recipe.recipe!r} has no section {kind!r}")
     key = digest_json(
@@ -126,7 +129,11 @@ def make_rollouts(
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(recipe.seed)
             made = _written(Writer(model, tokenizer, settings, progress), recipe, new)
-        notes = {"parent": parent, "skipped": made.skipped, "written": made.written}
+        notes: dict[str, Any] = {
+            "parent": parent,
+            "skipped": made.skipped,
+            "written": made.written,
+        }
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_rows(folder, made.rows, tokenizer, notes)
     notes = read_notes(folder)
@@ -144,6 +151,8 @@ def _written(writer: Writer, recipe: Recipe, new: Path) -> Rows:
     asked, skipped = read_questions(new, writer.tokenizer, recipe.max_tokens, settings)
     if isinstance(settings, Verified):
         rows, written, missed = _verified(writer, settings, asked)
+    elif isinstance(settings, Rewarded):
+        rows, written, missed = _rewarded(writer, settings, asked)
     elif isinstance(settings, Demonstrated):
         rows, written, missed = _demonstrated(writer, settings, asked)
     else:
@@ -246,6 +255,36 @@ def _verified(
     return rows, written, +missed
 
 
+def _rewarded(
+    writer: Writer, settings: Rewarded, questions: Sequence[Question]
+) -> tuple[list[Row], Counter[str], Counter[str]]:
+    """Every answer, equal ones too, to the questions that have right and wrong ones."""
+    right = Checker(writer, settings)
+    asked = [q for q in questions if right.can_judge(q)]
+    tries = [q for q in asked for _ in range(settings.per_row)]
+    answers = list(writer.answers([q.prompt for q in tries], "write rollouts"))
+    rewards = [float(right(q, answer)) for q, answer in zip(tries, answers, strict=True)]
+    rows: list[Row] = []
+    missed = Counter({"cannot be verified": len(questions) - len(asked)})
+    for n, question in enumerate(asked):
+        group = slice(n * settings.per_row, (n + 1) * settings.per_row)
+        better = advantages(rewards[group])
+        if better is None:
+            missed["all answers right" if rewards[group.start] else "all answers wrong"] += 1
+            continue
+        for i, (answer, advantage) in enumerate(zip(answers[group], better, strict=True)):
+            ids, start = (*question.prompt, *answer), len(question.prompt)
+            rows.append(Row(f"{question.id}.{i}", ids, start, advantage=advantage))
+    counts = {
+        "questions": len(asked),
+        "answers": len(tries),
+        "right": int(sum(rewards)),
+        "questions with an advantage": len(rows) // settings.per_row,
+        "kept": len(rows),
+    }
+    return rows, Counter(counts), +missed
+
+
 def _keep(rows: list[Row], question: Question, answer: tuple[int, ...]) -> None:
     """Once each: a sure model would otherwise be taught its favourite several times."""
     row = Row(f"{question.id}.{len(rows)}", (*question.prompt, *answer), len(question.prompt))
@@ -256,7 +295,7 @@ def _keep(rows: list[Row], question: Question, answer: tuple[int, ...]) -> None:
 class Checker:
     """Whether an answer counts as right: it came to its end, is text only, and is verified."""
 
-    def __init__(self, writer: Writer, settings: Verified) -> None:
+    def __init__(self, writer: Writer, settings: Verified | Rewarded) -> None:
         self.judge = VERIFIERS[settings.verifier]
         self.tokenizer = writer.tokenizer
         self.ends = frozenset(ends_of_turn(writer.model, writer.tokenizer))
@@ -279,6 +318,14 @@ class Checker:
 def _nothing(notes: dict[str, Any], settings: Rollouts) -> str:
     written, skipped = notes["written"], notes["skipped"]
     why = ", ".join(f"{n} {reason}" for reason, n in sorted(skipped.items())) or "no question"
+    if isinstance(settings, Rewarded):
+        return (
+            f"the parent's answers to {written['questions']} questions ({settings.per_row} each, "
+            f"{written['right']} of {written['answers']} right; {why}) by the verifier "
+            f"{settings.verifier!r} give none an advantage over another: there is nothing to "
+            "learn. Allow more answers or tokens, ask what the parent sometimes gets right, or "
+            "learn the accepted answers themselves (method: lora or anchored)"
+        )
     if not isinstance(settings, Verified):
         return (
             f"the parent could be asked none of the batch's questions ({why}); give a longer "

@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jinja2 import TemplateError
+from torch import Tensor
 
 from tidegate.training.losses import TopK
 
@@ -40,6 +41,8 @@ class Row:
     other: "Row | None" = None  # the answer that a preference compares this one with
     wanted: bool = True  # of a rating
     reference: float | None = None  # log-likelihood of the answer under the base, nats
+    advantage: float | None = None  # of an answer over the others to its question
+    old_policy: Tensor | None = None  # log p of each token of it by who wrote it, nats
 
     @property
     def tokens(self) -> int:

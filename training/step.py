@@ -13,16 +13,23 @@ from tidegate.training import preference
 from tidegate.training.losses import cross_entropy, kl_to_teacher, log_likelihoods
 from tidegate.training.methods import Source, Term
 from tidegate.training.packing import Packed, logits_at
+from tidegate.training.policy_gradient import grpo, log_policy
+from tidegate.training.recipe import Rewarded
 
 PREFERENCES = ("dpo", "kto")
 
 
 def backward(
-    model: Any, terms: Sequence[Term], packs: Sequence[Packed], beta: float = 0.0
+    model: Any,
+    terms: Sequence[Term],
+    packs: Sequence[Packed],
+    beta: float = 0.0,
+    rewarded: Rewarded | None = None,
 ) -> dict[str, float]:
     """Accumulate the gradient of one step; returns the mean loss of each term.
 
-    beta: how strongly preferences hold to the reference; read by dpo and kto alone.
+    beta: how strongly preferences hold to the reference; read by dpo and kto alone. rewarded: how
+    far rewards may move the model; read by grpo alone.
     """
     total = {term.source: sum(_units(term, one) for one in packs) for term in terms}
     losses: dict[str, float] = {source: 0.0 for source, units in total.items() if units}
@@ -33,14 +40,21 @@ def backward(
         for term in terms:
             if term.source not in one.spans:
                 continue
-            mean = _loss(term, logits, one, beta, drift) / total[term.source]
+            mean = _loss(term, logits, one, beta, drift, rewarded) / total[term.source]
             losses[term.source] += float(mean.detach())
             parts.append(term.weight * mean)
         torch.autograd.backward(torch.stack(parts).sum())
     return losses
 
 
-def _loss(term: Term, logits: Tensor, one: Packed, beta: float, drift: float) -> Tensor:
+def _loss(
+    term: Term,
+    logits: Tensor,
+    one: Packed,
+    beta: float,
+    drift: float,
+    rewarded: Rewarded | None,
+) -> Tensor:
     """The sum of a term's loss over one pack."""
     if term.loss in PREFERENCES:
         mine, others = _compared(term.source, logits, one)
@@ -48,6 +62,8 @@ def _loss(term: Term, logits: Tensor, one: Packed, beta: float, drift: float) ->
             return preference.dpo(mine, others, beta)
         wanted = [placed.row.wanted for placed in one.placed[term.source]]
         return preference.kto(mine, torch.tensor(wanted, device=mine.device), drift, beta)
+    if term.loss == "grpo":
+        return _against_others(term.source, logits, one, rewarded)
     span = one.spans[term.source]
     if term.loss == "cross_entropy":
         return cross_entropy(logits[span], one.targets[span].to(logits.device))
@@ -67,6 +83,25 @@ def _compared(source: Source, logits: Tensor, one: Packed) -> tuple[Tensor, Tens
     return torch.stack(mine), torch.stack(others)
 
 
+def _against_others(
+    source: Source, logits: Tensor, one: Packed, rewarded: Rewarded | None
+) -> Tensor:
+    """The sum over answers, each of which is compared with the others to its question."""
+    if rewarded is None:
+        raise ValueError(f"nothing says how far the rewards of {source!r} may move the model")
+    targets = one.targets.to(logits.device)
+    likelihoods = log_policy(logits, targets, rewarded.temperature)
+    losses = []
+    for placed in one.placed[source]:
+        row = placed.row
+        if row.advantage is None or row.old_policy is None:
+            raise ValueError(f"a row of {source!r} came without its advantage or old policy")
+        old = row.old_policy.to(logits.device)
+        own = likelihoods[placed.own]
+        losses.append(grpo(own, old, row.advantage, rewarded.clip, rewarded.kl_weight))
+    return torch.stack(losses).sum()
+
+
 def _drift(model: Any, terms: Sequence[Term], packs: Sequence[Packed]) -> float:
     """KTO's reference point: how far the model is from the reference on mismatched answers."""
     sources = [term.source for term in terms if term.loss == "kto"]
@@ -82,7 +117,7 @@ def _drift(model: Any, terms: Sequence[Term], packs: Sequence[Packed]) -> float:
 def _units(term: Term, one: Packed) -> int:
     if term.source not in one.spans:
         return 0
-    if term.loss in PREFERENCES:
+    if term.loss in (*PREFERENCES, "grpo"):
         return len(one.placed[term.source])
     span = one.spans[term.source]
     return len(range(span.start, span.stop))

@@ -185,7 +185,7 @@ def _run(
         rate = learning_rate(recipe, number, len(steps))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        losses = backward(model, terms, packs, beta)
+        losses = backward(model, terms, packs, beta, recipe.rewarded)
         for penalty in prepared.penalties:
             losses["fisher"] = penalty.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, recipe.clip))

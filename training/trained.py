@@ -18,7 +18,8 @@ class TrainingError(ValueError):
 
 class Step(Noun):
     """One optimizer step. Losses before their weights: nats per learned token, and for
-    preferences per pair or rating; the penalty `fisher` is in nats per token too."""
+    preferences per pair or rating; the penalty `fisher` is in nats per token too. Of grpo it is
+    the mean objective of the step's answers, which is no measure of what was learned."""
 
     step: int
     learning_rate: float

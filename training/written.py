@@ -1,6 +1,7 @@
 """Rows that a model wrote, on disk: the tokens, the texts for people, and what a teacher said.
 
-rows.jsonl        a row a line: id, prompt and answer as text, ids, where the answer starts
+rows.jsonl        a row a line: id, prompt and answer as text, ids, where the answer starts, and
+                  its advantage if it was rewarded
 topk.safetensors  the teacher's likeliest tokens at each place of every answer, if there is one
 notes.json        how they came to be, if anybody said so
 """
@@ -41,6 +42,8 @@ def write_rows(
                 "start": row.start,
                 "ids": list(row.ids),
             }
+            if row.advantage is not None:
+                line["advantage"] = row.advantage
             file.write(canonical(line) + b"\n")
     taught = [row.teacher for row in rows if row.teacher is not None]
     if taught:
@@ -70,7 +73,8 @@ def read_written(folder: Path) -> tuple[Row, ...]:
             row = json.loads(line)
             ids, start = tuple(row["ids"]), row["start"]
             here = slice(at, at + len(ids) - start)
-            rows.append(Row(row["id"], ids, start, kept.at(here) if kept else None))
+            teacher = kept.at(here) if kept else None
+            rows.append(Row(row["id"], ids, start, teacher, advantage=row.get("advantage")))
             at = here.stop
     if kept is not None and at != len(kept.tail):
         raise ValueError(f"{folder}: rows and distributions do not belong together; delete it")

@@ -4,7 +4,8 @@ A method is a function from a recipe to its parts, named like its file and calle
 in a recipe. The one loop of training/train.py runs them all; a method declares and does not
 compute, so that reading a recipe loads no torch.
 
-    Term     rows of one source, and the loss on them          training/losses.py, preference.py
+    Term     rows of one source, and the loss on them          training/losses.py, preference.py,
+                                                               policy_gradient.py
     Rollouts  that the parent writes answers to learn from       training/rollouts.py
     Penalty  a cost of moving the weights, on no rows          training/fisher.py
     Slots    which weights may move at all                     training/slots.py
@@ -26,8 +27,15 @@ if TYPE_CHECKING:
 # pairs and ratings are read from the new rows: their corrections, their thumbs.
 # rollouts are written by the parent once training has begun, to the questions of the new rows.
 Source = Literal["new", "replay", "anchors", "pairs", "ratings", "rollouts"]
+Kept = Literal["demonstrated", "verified", "rewarded"]
 Loss = Literal[
-    "cross_entropy", "kl_to_origin", "kl_to_parent", "kl_to_demonstrated", "dpo", "kto"
+    "cross_entropy",
+    "kl_to_origin",
+    "kl_to_parent",
+    "kl_to_demonstrated",
+    "dpo",
+    "kto",
+    "grpo",
 ]
 
 
@@ -35,8 +43,8 @@ Loss = Literal[
 class Term:
     """One part of a step's loss: weight times the mean loss of its rows.
 
-    The mean is over learned tokens; for dpo and kto it is over pairs and ratings. A method's
-    first term leads: an epoch is once through its rows.
+    The mean is over learned tokens; for dpo and kto it is over pairs and ratings, for
+    grpo over answers. A method's first term leads: an epoch is once through its rows.
     """
 
     source: Source
@@ -50,11 +58,12 @@ class Rollouts:
     """The parent answers the questions of `source`; what comes of it is the source `rollouts`.
 
     demonstrated: every answer, with what the parent says at each token of it once it is shown
-    the accepted answer. verified: those answers alone that the verifier finds right.
+    the accepted answer. verified: those answers alone that the verifier finds right. rewarded:
+    right and wrong ones of the questions that have both, each with its advantage.
     """
 
     source: Source
-    kind: Literal["demonstrated", "verified"]
+    kind: Kept
 
 
 @dataclass(frozen=True)
