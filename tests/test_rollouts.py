@@ -307,10 +307,13 @@ def test_another_seed_parent_or_batch_is_another_folder(world: World, tmp_path: 
     assert said[0] != said[1] and said[0] != said[2]
 
 
-def test_damaged_rollouts_are_not_learned_from(world: World, tmp_path: Path) -> None:
-    world.train(SDFT, world.yes, tmp_path)
+@pytest.mark.parametrize("how", [SDFT, STAR, GRPO], ids=lambda how: how.method)
+def test_damaged_rollouts_are_not_learned_from(
+    how: Recipe, world: World, tmp_path: Path
+) -> None:
+    world.train(how, world.yes, tmp_path)
     (tmp_path / "trained.json").unlink()
     rows = folder_of(tmp_path) / "rows.jsonl"
     rows.write_bytes(b"".join(rows.read_bytes().splitlines(keepends=True)[:-1]))
     with pytest.raises(TrainingError, match="do not belong together"):
-        world.train(SDFT, world.yes, tmp_path)
+        world.train(how, world.yes, tmp_path)

@@ -141,6 +141,8 @@ def make_rollouts(
         rows = read_written(folder)
     except ValueError as damaged:
         raise TrainingError(str(damaged)) from None
+    if len(rows) != notes["written"]["kept"]:
+        raise TrainingError(f"{folder}: rows and notes do not belong together; delete it")
     if not rows:
         raise TrainingError(_nothing(notes, settings))
     return Rows(rows, Counter(notes["skipped"]), written=Counter(notes["written"]))
