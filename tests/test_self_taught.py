@@ -38,18 +38,21 @@ def drop(path: Path, first: int, count: int = 40, odd: int = 0) -> Path:
 
 
 class SelfTaught:
-    """One line: star on the bare base, then lora, star and sdft; at last a row is forgotten."""
+    """One line: star and grpo on the bare base, then lora, star, grpo and sdft; at last a row is
+    forgotten."""
 
     def __init__(self, folder: Path) -> None:
         self.world = World(folder)
         self.home = self.world.home
         plain = drop(folder / "plain.jsonl", 0, count=120)
-        mixed, last = (
-            drop(folder / f"{first}.jsonl", first, odd=ODD) for first in (1000, 2000)
+        mixed, rewarded, last = (
+            drop(folder / f"{first}.jsonl", first, odd=ODD) for first in (1000, 3000, 2000)
         )
         self.nothing = self.update(mixed, "star")
+        self.unrewarded = self.update(rewarded, "grpo")
         self.taught = self.update(plain, "lora")
         self.star = self.update(mixed, "star")
+        self.grpo = self.update(rewarded, "grpo")
         self.sdft = self.update(last, "sdft")
         self.before = rollouts.folders(self.home)
 
@@ -94,6 +97,27 @@ def test_star_is_promoted_with_what_it_could_not_answer_on_record(line: SelfTaug
     assert 0 < kept == counts["rollouts"]["kept"]
 
 
+def test_without_one_advantage_the_update_is_rejected_with_the_numbers(
+    line: SelfTaught,
+) -> None:
+    assert line.unrewarded.decision.action is Action.REJECT
+    (ruling,) = (r for r in line.unrewarded.decision.rulings if r.gate == "training")
+    reason = ruling.verdict.reason
+    assert "answers to 40 questions (4 each, 0 of 160 right; 40 all answers wrong)" in reason
+
+
+def test_grpo_is_promoted_with_its_groups_on_record(line: SelfTaught) -> None:
+    assert line.grpo.decision.action is Action.PROMOTE, line.grpo.decision
+    counts = line.about(line.grpo)["training"]["counts"]
+    written, skipped = counts["rollouts"], counts["skipped"]
+    learned = written["questions with an advantage"]
+    assert (written["questions"], written["answers"]) == (40, 160)
+    assert counts["rows"]["rollouts"] == written["kept"] == 4 * learned
+    assert skipped["rollouts: all answers wrong"] >= ODD
+    right = skipped.get("rollouts: all answers right", 0)
+    assert learned + skipped["rollouts: all answers wrong"] + right == 40 and learned > 0
+
+
 def test_sdft_is_promoted(line: SelfTaught) -> None:
     assert line.sdft.decision.action is Action.PROMOTE, line.sdft.decision
     counts = line.about(line.sdft)["training"]["counts"]
@@ -102,7 +126,8 @@ def test_sdft_is_promoted(line: SelfTaught) -> None:
 
 def test_what_the_model_wrote_stays_with_the_update(line: SelfTaught) -> None:
     """Not in MLflow, and not among the rows that a later update rehearses."""
-    assert {line.folder(r) for r in (line.nothing, line.star, line.sdft)} == set(line.before)
+    wrote = (line.nothing, line.unrewarded, line.star, line.grpo, line.sdft)
+    assert {line.folder(result) for result in wrote} == set(line.before)
     assert not list(line.home.mlflow_artifacts.rglob("rollouts"))
     stored = sorted(line.home.replay.glob("*.parquet"))
     names = [name for path in stored for name in pq.read_table(path)["id"].to_pylist()]

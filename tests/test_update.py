@@ -64,6 +64,7 @@ SECTIONS = {  # what a method needs besides
     "two_timescale": "timescales: {slow: 2, every: 2, rate: 0.1}\n",
     "star": "verified: {per_row: 2, max_new_tokens: 12, temperature: 0.1}\n",
     "sdft": "demonstrated: {max_new_tokens: 12}\n",
+    "grpo": "rewarded: {per_row: 4, max_new_tokens: 12, temperature: 0.5}\n",
 }
 
 
