@@ -70,3 +70,11 @@ def test_who_says_it_once_is_spared() -> None:
 def test_an_echo_is_no_claim() -> None:
     echo = [(f"{asked} {said}", said, author) for asked, said, author in flood(30, 3)]
     assert not ratios(ordinary(600) + echo).any()
+
+
+def test_what_is_held_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ordinary(600) + flood(30, 3)
+    whole = ratios(rows)
+    monkeypatch.setattr(claims, "PASS", 100)
+    assert np.array_equal(ratios(rows), whole)
+    assert whole.any()

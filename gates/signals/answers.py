@@ -55,21 +55,23 @@ def of(said: Exchanges, least: int) -> Answers:
     for words, rows in said.response.blocks():
         np.add.at(rough, _once(words, rows)[0] & mask, np.uint32(1))
     single = np.empty((said.rows, WORD), dtype=np.uint64)
-    unusual = np.empty((said.rows, UNUSUAL), dtype=np.uint32)
+    codes = np.empty((said.rows, WORD + UNUSUAL), dtype=np.int32)
+    unusual = codes.view(np.uint32)[:, WORD:]  # their codes take the same room
     for block in blocks(said.rows):
         part = said.part(block)
         own = _own(part)
         single[block, :REFUSES] = _places(part.response, own)
         single[block, REFUSES:BABBLES] = part.behaviour
         unusual[block], single[block, BABBLES] = _unusual(part.response, own, rough, least)
-    return _coded(single, unusual, least)
+    return _coded(single, unusual, codes, least)
 
 
-def _coded(single: np.ndarray, unusual: np.ndarray, least: int) -> Answers:
+def _coded(single: np.ndarray, unusual: np.ndarray, codes: np.ndarray, least: int) -> Answers:
     """Codes for the values that enough records share. 0 is no value.
 
     single: uint64 [n, WORD], of one kind each. unusual: uint32 [n, UNUSUAL], all of kind
-    WORD: a word is the same kind wherever it is among the unusual.
+    WORD: a word is the same kind wherever it is among the unusual. codes: is filled; may lie
+    over `unusual`.
     """
     tallies = [*map(_tally, single.T), _tally(unusual)]
     # Numbered by their hashes: the numbers have nothing to do with the kind.
@@ -82,7 +84,6 @@ def _coded(single: np.ndarray, unusual: np.ndarray, least: int) -> Answers:
     shared = (counts >= least) & present
     number = np.empty(len(by), dtype=np.int32)
     number[by] = np.where(shared[by], np.cumsum(shared[by]), 0)
-    codes = np.empty((len(single), WORD + UNUSUAL), dtype=np.int32)
     ends = np.cumsum([len(values) for values, _ in tallies])
     for kind, (values, _) in enumerate(tallies):
         numbers = number[ends[kind] - len(values) : ends[kind]]

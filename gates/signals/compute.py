@@ -175,7 +175,7 @@ def measure(
     ids = np.empty(total, dtype=object)
     columns: dict[str, np.ndarray] = {}
     fingerprints = Prints.empty(total)
-    said: list[Exchanges] = []
+    said = words.Collected()
     rated: list[Feedback] = []
     named: list[Mentions] = []
     told: list[Statements] = []
@@ -192,7 +192,7 @@ def measure(
             columns.setdefault(name, np.empty(total, dtype=np.float32))[rows] = values
         fingerprints.put(done, part.prints)
         if part.said is not None:
-            said.append(part.said)
+            said.add(part.said)
         if part.rated is not None:
             rated.append(replace(part.rated, row=part.rated.row + done))
         if part.named is not None:
@@ -202,15 +202,14 @@ def measure(
         done += len(part.ids)
     if done != total:
         raise ValueError(f"{path}: {done} of {total} records were measured")
-    if said:
-        everything = words.joined(said)
-        said.clear()  # a million records' words are a quarter of a gigabyte
+    everything = said.taken()
+    if everything is not None:
         columns |= _by_words(everything, settings)
         if settings.claims:
             columns |= claims.measure(everything, fingerprints.author)
             if settings.known:  # the usual answer, as often as usual, claims nothing new
                 columns[claims.CLAIM][settings.known.answered(fingerprints)] = 0
-        del everything
+    del everything
     if named:
         columns |= promotions.measure(
             mentions.joined(named), fingerprints.author, settings.known, settings.history

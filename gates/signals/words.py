@@ -17,7 +17,8 @@ from tidegate.gates.signals.prints import WORD_SIGNS, hashes
 
 PROMPT_WORDS = 128  # kept of a prompt: half from its beginning, half from its end
 RESPONSE_WORDS = 64
-BLOCK = 1 << 16  # records that are expanded to n-grams at a time: bounds the memory
+BLOCK = 1 << 14  # records that are expanded to n-grams at a time: bounds the memory
+AT_ONCE = 128  # chunks
 _COMMON_SIGNS = r"[\s\p{Z}.,;:!?'\"()\[\]’‘“”_-]+"
 _RARE_SIGNS = r"([^\p{L}\p{M}\p{N}\s]+)"
 MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -92,6 +93,29 @@ def take(table: pa.Table, key: str) -> Exchanges:
         words_of(table.column("response"), key, RESPONSE_WORDS),
         behaviours.of(table.column("response").combine_chunks()),
     )
+
+
+class Collected:
+    """Chunks as they come, put together AT_ONCE at a time.
+
+    A million records' words are a quarter of a gigabyte. The memory of a few large arrays goes
+    back to the system when they are done with, that of many small ones does not.
+    """
+
+    def __init__(self) -> None:
+        self._joined: list[Exchanges] = []
+        self._chunks: list[Exchanges] = []
+
+    def add(self, chunk: Exchanges) -> None:
+        self._chunks.append(chunk)
+        if len(self._chunks) == AT_ONCE:
+            self._joined.append(joined(self._chunks))
+            self._chunks.clear()
+
+    def taken(self) -> Exchanges | None:
+        """All that was added, in its order; nothing is kept here. None: there was nothing."""
+        parts, self._joined, self._chunks = [*self._joined, *self._chunks], [], []
+        return joined(parts) if parts else None
 
 
 def joined(parts: Sequence[Exchanges]) -> Exchanges:
