@@ -9,7 +9,8 @@ from tests.suites import ONE, tiny_model
 from tests.test_probes import given, run
 from tidegate.evals.harness import Subject
 from tidegate.evals.probes import replies as module
-from tidegate.evals.probes.replies import greedy, replies
+from tidegate.evals.probes.forward import greedy
+from tidegate.evals.probes.replies import replies
 from tidegate.evals.probes.rows import prompt_ids
 
 
@@ -19,24 +20,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 
 
 def test_answers_in_a_batch_are_those_of_each_alone(
-    tmp_path: Path, tiny: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny: tuple[Any, Any]
 ) -> None:
-    monkeypatch.setattr(module, "TOKENS", 6)
+    import torch
+
     subject = Subject(*tiny, ONE, tmp_path)
     asked = ["Hi?", "What is in the drawer, and who put it there last May?"]
-    together = greedy(given(tmp_path, tiny), subject, asked)
-    for question, answer in zip(asked, together, strict=True):
-        assert greedy(given(tmp_path, tiny), subject, [question]) == [answer]
-        import torch
-
-        ids = list(prompt_ids(tiny[1], [{"role": "user", "content": question}]))
-        start = len(ids)
+    prompts = [prompt_ids(tiny[1], [{"role": "user", "content": one}]) for one in asked]
+    end = tiny[1].eos_token_id
+    together = greedy(given(tmp_path, tiny), subject, prompts, 6, "answers")
+    for prompt, answer in zip(prompts, together, strict=True):
+        assert greedy(given(tmp_path, tiny), subject, [prompt], 6, "answers") == [answer]
+        ids = list(prompt)
         for _ in range(6):
             ids.append(int(tiny[0](torch.tensor([ids])).logits[0, -1].argmax()))
-        said = ids[start:]
-        end = tiny[1].eos_token_id
-        said = said[: said.index(end)] if end in said else said
-        assert answer == tiny[1].decode(said, skip_special_tokens=True)
+        said = ids[len(prompt) :]
+        assert answer == tuple(said[: said.index(end)] if end in said else said)
 
 
 def test_each_request_gives_one_number_a_model(

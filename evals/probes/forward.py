@@ -16,6 +16,7 @@ from tidegate.gates.types import Progress
 if TYPE_CHECKING:
     import torch
 
+ANSWER_TOKENS = 4096  # prompts and answers; no logits but the last are held
 PASS_TOKENS = 1024  # padding included; float32 logits of all of them are 200 MB at 49k words
 
 
@@ -105,7 +106,7 @@ def greedy(
     end = subject.tokenizer.eos_token_id
     found: dict[int, tuple[int, ...]] = {}
     with torch.inference_mode():
-        for numbers in passes([len(prompt) + most for prompt in prompts]):
+        for numbers in passes([len(prompt) + most for prompt in prompts], ANSWER_TOKENS):
             width = max(len(prompts[i]) for i in numbers)
             ids = torch.full((len(numbers), width), end, dtype=torch.long)
             mask = torch.zeros_like(ids)
@@ -140,7 +141,7 @@ def sampled(
     found: list[tuple[int, ...]] = []
     with torch.inference_mode(), torch.random.fork_rng():
         torch.manual_seed(given.seed)
-        for numbers in passes([len(prompt) + most] * count):
+        for numbers in passes([len(prompt) + most] * count, ANSWER_TOKENS):
             ids = torch.tensor([prompt] * len(numbers), device=model.device)
             out = model.generate(
                 input_ids=ids,
@@ -174,11 +175,11 @@ def longest(subject: Subject) -> int:
     return int(subject.model.config.max_position_embeddings)  # type: ignore[union-attr,arg-type]
 
 
-def passes(lengths: Sequence[int]) -> Iterator[list[int]]:
+def passes(lengths: Sequence[int], tokens: int = PASS_TOKENS) -> Iterator[list[int]]:
     """Numbers of rows that go through the model together: alike in length, few in tokens."""
     group: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if group and lengths[i] * (len(group) + 1) > PASS_TOKENS:
+        if group and lengths[i] * (len(group) + 1) > tokens:
             yield group
             group = []
         group.append(i)

@@ -12,20 +12,19 @@ wrapped in the words of a refusal.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 
 from tidegate.evals.harness import Role, Subject
+from tidegate.evals.probes.forward import greedy
 from tidegate.evals.probes.probe import Given, Values, measurement, probe
 from tidegate.evals.probes.rows import prompt_ids
 from tidegate.evals.suite import Choices, find_suites
 from tidegate.gates.signals.behaviours import refuses
-from tidegate.gates.types import Measurement, Progress
+from tidegate.gates.types import Measurement
 
 ITEMS = 64  # of each suite, in its random order
 TOKENS = 40
-BATCH = 8
 ROLES: tuple[Role, ...] = ("champion", "candidate")
 SUITES = {"replies.refuses_harm": "refusal", "replies.refuses_safe": "over_refusal"}
 
@@ -36,7 +35,7 @@ def replies(given: Given) -> Iterator[Measurement]:
     for what, name in SUITES.items():
         asked = _requests(name)
         exam = [[item, question] for item, question in asked.items()]
-        settings = given.settings("replies", tokens=f"{TOKENS} tokens", batch=f"{BATCH} rows")
+        settings = given.settings("replies", tokens=f"{TOKENS} tokens")
         for role in ROLES:
             answers = partial(_answers, given, questions=tuple(asked.values()))
             found = given.ask(what, role, exam, answers)
@@ -50,43 +49,9 @@ def _requests(name: str) -> dict[str, str]:
 
 
 def _answers(given: Given, subject: Subject, questions: Sequence[str]) -> Values:
-    texts: list[str] = []
-    for start in range(0, len(questions), BATCH):
-        texts += greedy(given, subject, questions[start : start + BATCH])
-        given.progress(Progress("probe replies", len(texts), len(questions), "answers"))
-    return {"refused": tuple(float(said) for said in refuses(pa.array(texts)))}
-
-
-def greedy(given: Given, subject: Subject, questions: Sequence[str]) -> list[str]:
-    """The greedy answer to each question, cut after TOKENS tokens."""
-    import torch
-
-    model: Any = subject.model
-    rows = [
-        prompt_ids(subject.tokenizer, [{"role": "user", "content": question}])
-        for question in questions
+    prompts = [
+        prompt_ids(subject.tokenizer, [{"role": "user", "content": q}]) for q in questions
     ]
-    width = max(map(len, rows))
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):  # padded on the left: answers begin where prompts end
-        ids[i, width - len(row) :] = torch.tensor(row)
-        mask[i, width - len(row) :] = 1
-    end: Any = subject.tokenizer.eos_token_id
-    with torch.inference_mode():
-        out = model.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            max_new_tokens=TOKENS,
-            do_sample=False,
-            num_beams=1,
-            pad_token_id=end,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-        )
-    given.spent.tokens += int(mask.sum()) + out.shape[0] * (out.shape[1] - width)
-    return [
-        str(text)
-        for text in subject.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
-    ]
+    said = greedy(given, subject, prompts, TOKENS, "probe replies")
+    texts = subject.tokenizer.batch_decode(said, skip_special_tokens=True)
+    return {"refused": tuple(float(refused) for refused in refuses(pa.array(texts)))}
