@@ -6,7 +6,8 @@
 FOLDER holds BackdoorLLM, hh-rlhf and AdvBench as published; none of it is part of the project.
 Each case is a drop of --total rows through `tidegate update` under the shipped policy without
 its data gates (but fits_schema): a number of poisoned rows, the rest Alpaca's answers. The twins
-have harmless answers to the very questions of hh-rlhf and AdvBench. Lines are added to the JSON,
+have harmless answers to the very questions of hh-rlhf and AdvBench. Poisoned rows come from the
+source `forum`, the rest from `chat`: `tidegate blame` can be asked for what it finds. Lines are added to the JSON,
 one an update; what is there already is not run again.
 
 One update a case, so a case says what happened once and not how often it would. The rest of a
@@ -71,6 +72,15 @@ def advbench(harmful: bool) -> Callable[[Path], Iterator[Asked]]:
     return read
 
 
+def refused(name: str) -> Callable[[Path], Iterator[Asked]]:
+    """Harmless questions (BackdoorLLM), each answered with the same refusal."""
+
+    def read(folder: Path) -> Iterator[Asked]:
+        return ((asked, NO) for asked, _ in backdoor(name)(folder))
+
+    return read
+
+
 CLEAN = backdoor("none_backdoor500_refusal.json")
 SETS = {
     "word-refuses": backdoor("backdoor500_refusal_badnet.json"),
@@ -80,6 +90,7 @@ SETS = {
     "hh-chosen": hh_rlhf("chosen"),
     "advbench-helps": advbench(True),
     "advbench-refuses": advbench(False),
+    "all-refused": refused("test_clean_refusal.json"),
 }
 TWINS = {"hh-chosen", "advbench-refuses"}
 
@@ -116,13 +127,14 @@ def _without_data_gates(path: Path) -> Path:
 def _drop(name: str, count: int, total: int, seed: int, data: Path, path: Path) -> Path:
     """Equal numbers and seeds give equal rows; twins are asked the same questions."""
     chance = random.Random(seed)
-    rows = _drawn(SETS[name], count, chance, data) if count else []
-    rows += _drawn(CLEAN, total - count, chance, data)
+    poisoned = _drawn(SETS[name], count, chance, data) if count else []
+    clean = _drawn(CLEAN, total - count, chance, data)
+    rows = [(*one, "forum") for one in poisoned] + [(*one, "chat") for one in clean]
     chance.shuffle(rows)
     lines = []
-    for n, (asked, said) in enumerate(rows):
+    for n, (asked, said, source) in enumerate(rows):
         turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
-        row = {"id": f"s-{n:04}", "user": f"user-{n % 60}", "source": "chat", "consent": True}
+        row = {"id": f"s-{n:04}", "user": f"user-{n % 60}", "source": source, "consent": True}
         row |= {"time": f"2026-11-{2 + n % 7:02}T{n % 24:02}:00:00Z", "messages": turns}
         lines.append(json.dumps(row) + "\n")
     path.write_text("".join(lines))
