@@ -202,6 +202,7 @@ def measure(
         done += len(part.ids)
     if done != total:
         raise ValueError(f"{path}: {done} of {total} records were measured")
+    pa.default_memory_pool().release_unused()  # by the chunks; the counts need room now
     everything = said.taken()
     if everything is not None:
         columns |= _by_words(everything, settings)
