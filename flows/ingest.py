@@ -30,7 +30,7 @@ from tidegate.flows.intake.connectors import chat, sharegpt
 from tidegate.flows.intake.connectors.drops import find
 from tidegate.flows.intake.connectors.record import read_record
 from tidegate.flows.intake.connectors.rows import IngestError, Source, Unreadable
-from tidegate.flows.intake.pseudonym import pseudonym, pseudonym_key
+from tidegate.flows.intake.pseudonym import is_pseudonym, pseudonym, pseudonym_key
 from tidegate.flows.intake.scratch import scratch_folder
 from tidegate.flows.intake.sorting import OtherContent, SortedRuns
 from tidegate.gates.types import Batch, Progress, Record, Report, ignore_progress
@@ -145,7 +145,7 @@ def _collect(
             if isinstance(found, Unreadable):
                 unreadable.add(file=source.name, line=line, reason=found.reason)
                 continue
-            author = pseudonym(key, found.user)
+            author = _author(source, found.user, key)
             if erased.names(found.id, author):
                 left_out += 1
                 continue
@@ -172,6 +172,12 @@ def _records(
             yield row.line, no
 
 
+def _author(source: Source, user: str, key: bytes) -> str:
+    """The author's pseudonym. What this home wrote has it already: made anew, it would be
+    another author to caps, votes and erasures."""
+    return user if source.ours and is_pseudonym(user) else pseudonym(key, user)
+
+
 def consenting_records(
     drops: Sequence[str | Path], home: Home, now: datetime, defaults: Mapping[str, object]
 ) -> Iterator[Record]:
@@ -187,7 +193,7 @@ def consenting_records(
                 continue
             # Whoever was erased was here once, so the key is there: nothing is written.
             if erased.wanted and erased.names(
-                found.id, pseudonym(pseudonym_key(home), found.user)
+                found.id, _author(source, found.user, pseudonym_key(home))
             ):
                 continue
             yield found

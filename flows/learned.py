@@ -26,6 +26,7 @@ from tidegate.flows.intake.pseudonym import pseudonym_key
 from tidegate.flows.usage import UsageError
 
 PARTS = "parts.json"  # beside a batch's records: digests of the batches that it was made of
+LEARNABLE = "learnable.parquet"  # in the folder of an update: what went nowhere else
 COLUMNS = pa.schema([("user", pa.string()), ("record", pa.uint64())])
 
 
@@ -42,6 +43,15 @@ class Learned:
         mark = np.uint64(_mark(self.key, record_id))
         at = np.searchsorted(self.records, mark)
         return bool(at < len(self.records) and self.records[at] == mark)
+
+
+def learned_rows(work: Path) -> Path:
+    """The rows that an update learned: all that it kept, unless some went elsewhere.
+
+    work: the update's folder.
+    """
+    learnable = work / LEARNABLE
+    return learnable if learnable.exists() else work / "check" / "kept.parquet"
 
 
 def remember(home: Home, batch: str, kept: Path) -> Path:

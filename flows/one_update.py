@@ -9,10 +9,12 @@ from typing import Any
 from tidegate.evals.suite import Suite
 from tidegate.flows.check import Checked
 from tidegate.flows.consolidating.merged import Merged
+from tidegate.flows.context.route import Learnable
 from tidegate.flows.line import Line
 from tidegate.flows.measure import Measured
 from tidegate.flows.observing import Facts, rulings
 from tidegate.flows.replay_store import Draw
+from tidegate.flows.routing.modules import ModuleDrop
 from tidegate.flows.scaling import Scaled
 from tidegate.gates.decide import decide
 from tidegate.gates.policy.nouns import Policy
@@ -34,15 +36,19 @@ class UpdateResult(Noun):
     statement: str
     report: Path
     repeated: bool = False  # found, not made: the same update was decided before
+    modules: tuple[ModuleDrop, ...] = ()  # records that wait for a line of their own
 
     def as_document(self) -> dict[str, Any]:
         """What `tidegate update --json` prints: the decision, and where it is recorded."""
-        return {
+        said = {
             **self.document,
             "model": {"name": self.model, "version": self.version},
             "run_id": self.run_id,
             "statement": self.statement,
         }
+        if self.modules:
+            said["modules"] = [drop.as_document() for drop in self.modules]
+        return said
 
     @property
     def exit_code(self) -> int:
@@ -85,6 +91,7 @@ class Update:
     suites: tuple[Suite, ...] = ()
     tried: tuple[Tried, ...] = ()
     merged: Merged | None = None  # what a consolidation takes the place of
+    routed: Learnable | None = None  # what was left to learn, where some went elsewhere
 
     @property
     def id(self) -> str:
@@ -129,6 +136,9 @@ class Update:
 
     def refused(self, checked: Checked) -> "Update":
         return replace(self, checked=checked, decision=checked.decision)
+
+    def after_routing(self, left: Learnable | None) -> "Update":
+        return replace(self, routed=left)
 
     def not_trained(self, checked: Checked, ruling: Ruling) -> "Update":
         decision = decide([*checked.decision.rulings, ruling])

@@ -72,6 +72,7 @@ def publish(update: Update, now: datetime, progress: Report) -> UpdateResult:
         run_id=update.run_id,
         statement=written,
         report=report,
+        modules=update.routed.drops if update.routed else (),
     )
     announce(update.work, result)
     if decision.action is Action.PROMOTE:

@@ -52,6 +52,9 @@ def show_result(console: Console, result: UpdateResult) -> None:
     console.print(f"  report     {result.report}", soft_wrap=True, highlight=False)
     console.print(f"  statement  {result.statement}", soft_wrap=True, highlight=False)
     console.print(f"  review     {ui_command(result.model, result.version)}", highlight=False)
+    for drop in result.modules:
+        said = f"  module     {drop.records:,} records, which nothing trains: {escape(drop.command)}"
+        console.print(said, soft_wrap=True, highlight=False)
 
 
 def ui_command(model: str, version: str) -> str:

@@ -8,7 +8,6 @@ digest, so a run that was killed is simply run again: same decision, nothing twi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from tidegate.flows.asked import recorded_rules, remember
 from tidegate.flows.canaries import insert_canaries
 from tidegate.flows.check import Checked, check
 from tidegate.flows.consolidating.merged import Merged, merged
-from tidegate.flows.context.route import route
+from tidegate.flows.context.away import away_from_the_weights
 from tidegate.flows.deployments.parameters import ModelLine
 from tidegate.flows.flagged import flagged_phrases
 from tidegate.flows.home import Home
@@ -49,6 +48,7 @@ from tidegate.flows.provenance import login_name
 from tidegate.flows.publish import publish
 from tidegate.flows.reviewing.page import rulings_page
 from tidegate.flows.reviewing.present import log_measured, log_training
+from tidegate.flows.routing.modules import check_names
 from tidegate.flows.rules import DEFAULT_POLICY, DEFAULT_RECIPE, read_policy, require_extras
 from tidegate.flows.same_update import decided_before, short_hex, update_id
 from tidegate.flows.scaling import Scaled, measure_scaled
@@ -65,7 +65,7 @@ from tidegate.gates.conditions import (
     within_envelope,
 )
 from tidegate.gates.decide import decide, judge
-from tidegate.gates.made import TIME, is_made
+from tidegate.gates.made import is_made
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.policy.proof import read_proof
 from tidegate.gates.types import (
@@ -135,6 +135,7 @@ def update(
         how = load_recipe(Path(recipe))
     require_extras(rules)
     check_sources(rules.suites(), Path(probes) if probes else None)
+    check_names(model, how)
     known = load_trusted(place, trusted) if trusted else None
     purse = Purse.of(rules)
     asked = find_suites(
@@ -161,9 +162,11 @@ def update(
         index.write(place, begun.id, batch.digest)
         if checked.decision.action is not Action.PROMOTE:
             return published(begun.refused(checked))
-        checked, routed = away_from_the_weights(rules, place, batch, checked, work)
+        checked, left = away_from_the_weights(rules, how, place, model, batch, checked, work)
+        begun = begun.after_routing(left)
         if not checked.rows:
-            return published(begun.not_trained(checked, nothing_to_learn()))
+            index.write(place, begun.id, batch.digest)
+            return published(begun.not_trained(checked, nothing_to_learn(left)))
         drawn = replayed(line, how, checked, work)
         index.write(place, begun.id, batch.digest)  # before a replayed row is learned
         envelope = within_envelope(rules, _facts(line, how, batch, checked, drawn))
@@ -193,6 +196,7 @@ def update(
             )
             made = make_suites(rules.suites(), asked, sources)
             asked += made
+            routed = left.measurements() if left else ()
             known_before = (*about_the_past(rules.suites(), made, sources), *routed)
             phrases = flagged_phrases(rules, line.home, batch.digest, checked.kept)
             material = Material(checked.kept, how.seed, canaries, phrases)
@@ -255,27 +259,6 @@ def data_checked(
         trusted=trusted,
         progress=progress,
     )
-
-
-@task(name="route to the context store", cache_policy=NO_CACHE)
-def away_from_the_weights(
-    policy: Policy, home: Home, batch: Batch, checked: Checked, work: Path
-) -> tuple[Checked, tuple[Measurement, ...]]:
-    """Take out of what is learned what will not stay true, if the policy keeps time apart,
-    and what contradicts it and is later, if the policy looks that up."""
-    time = TIME in policy.suites()
-    if not (time or checked.later):
-        return checked, ()
-    left = route(
-        home,
-        batch.digest,
-        checked.kept,
-        work / "learnable.parquet",
-        time=time,
-        later=checked.later,
-    )
-    learnable = replace(checked, kept=left.kept, rows=left.routed.learned)
-    return learnable, (left.routed.measurement(),)
 
 
 @task(name="replay", cache_policy=NO_CACHE)

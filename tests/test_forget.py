@@ -38,8 +38,8 @@ ROWS = [
 STEPS = (  # where it is killed, each time by the next one; "measure" is inside the rebuild
     "write down what is asked", "bury", "hold the model lines",
     "take affected versions out of service", "gather what to look for", "make smaller batches",
-    "delete: learned", "delete: context", "delete: quarantine", "delete: weights",
-    "delete: registry", "delete: answers", "delete: results", "delete: updates",
+    "delete: learned", "delete: context", "delete: modules", "delete: quarantine",
+    "delete: weights", "delete: registry", "delete: answers", "delete: results", "delete: updates",
     "delete: batches", "rebuild", "measure anchor, champion, candidate",
     "describe the versions", "look into every file", "search", "write down what was done",
     "clear away",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.training.methods import load_methods
-from tidegate.training.recipe import YamlError, load_recipe
+from tidegate.training.recipe import Recipe, YamlError, load_recipe
 
 HERE = Path(__file__).parent / "recipes"
 SHIPPED = sorted((Path(__file__).parent.parent / "policies" / "recipes").glob("*.yaml"))
@@ -41,6 +41,26 @@ MISTAKES = {
     "bad_rewarded_too_long": (13, "leaves no room for a prompt"),
     "bad_rewarded_unclipped": (13, "clip"),
     "bad_rewarded_verifier": (13, "did you mean 'last_number'?"),
+    "bad_routes_empty": (13, "at least 1 item"),
+    "bad_routes_fewer_authors": (15, "rule 1 asks for as many authors or more"),
+    "bad_routes_key_of_another": (14, "there is no key 'authors'"),
+    "bad_routes_module_elsewhere": (14, "to: context has no module"),
+    "bad_routes_module_with_a_path": (14, "module: String should match"),
+    "bad_routes_module_without_a_name": (14, "needs a name, as in module: billing"),
+    "bad_routes_never_reached": (16, "rule 3 is never reached: rule 1 is when: volatile"),
+    "bad_routes_no_when": (14, "when: Field required"),
+    "bad_routes_no_why": (14, "why: Field required"),
+    "bad_routes_not_a_list": (13, "routes: Input should be a valid tuple"),
+    "bad_routes_not_a_rule": (14, "a rule has the keys to, when and why"),
+    "bad_routes_one_off_of_one": (14, "authors: Input should be greater than or equal to 2"),
+    "bad_routes_one_off_without_authors": (14, "authors: Field required"),
+    "bad_routes_source_again": (15, "names the source 'b', which rule 1 names already"),
+    "bad_routes_source_of_none": (14, "sources: Tuple should have at least 1 item"),
+    "bad_routes_source_twice": (14, "rule 1 names a source twice"),
+    "bad_routes_source_without_sources": (14, "sources: Field required"),
+    "bad_routes_unknown_condition": (15, "did you mean 'volatile'?"),
+    "bad_routes_unknown_destination": (14, "did you mean 'context'?"),
+    "bad_routes_unknown_key": (14, "did you mean 'authors'?"),
     "bad_scale_above_one": (13, "from at most 1 downwards"),
     "bad_scale_empty": (13, "scale"),
     "bad_scale_grows": (13, "from at most 1 downwards"),
@@ -93,6 +113,21 @@ def test_the_digest_names_what_the_recipe_says(tmp_path: Path) -> None:
     digest = load_recipe(HERE / "good.yaml").digest
     assert load_recipe(same).digest == digest  # a default written out is no other recipe
     assert load_recipe(other).digest != digest
+
+
+def test_a_recipe_without_routes_has_the_digest_that_it_had(tmp_path: Path) -> None:
+    good = load_recipe(HERE / "good.yaml")
+    assert good.digest == (
+        "sha256:f47c081f8600499150c5a51adf301142479eb4a46306514382d5d3ad704871fc"
+    )
+    path = tmp_path / "routes.yaml"
+    rules = "routes:\n  - {to: context, when: dated, why: it ends}\n"
+    path.write_text((HERE / "good.yaml").read_text() + rules)
+    digests = {good.digest, load_recipe(path).digest}
+    path.write_text(path.read_text().replace("it ends", "it will end"))
+    assert len({*digests, load_recipe(path).digest}) == 3, "a rule and its reason are in it"
+    again = Recipe.model_validate(load_recipe(path).model_dump(mode="json"), strict=False)
+    assert again == load_recipe(path), "as a recorded recipe is read"
 
 
 def test_reading_a_recipe_loads_no_torch() -> None:

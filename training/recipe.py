@@ -19,6 +19,7 @@ from tidegate.gates.digest import digest_json
 from tidegate.gates.types import Digest, Noun
 from tidegate.gates.yaml_file import YamlError, YamlFile, did_you_mean
 from tidegate.training.methods import load_methods
+from tidegate.training.routes import Route, parse_routes
 from tidegate.training.verifiers import VERIFIERS
 
 __all__ = [
@@ -253,6 +254,9 @@ class Recipe(Noun):
         max_length=8,
         description="shares of the update to try, largest first, until the gates pass",
     )
+    routes: Annotated[tuple[Route, ...] | None, Field(strict=False)] = Field(
+        default=None, min_length=1, max_length=64, description="rules, the first match wins"
+    )
 
     @property
     def answers(self) -> Answers | None:
@@ -293,6 +297,7 @@ def load_recipe(path: Path) -> Recipe:
     for section, model in SECTIONS.items():  # first, so that hints name the section's own keys
         if isinstance(file.data, dict) and isinstance(file.data.get(section), dict):
             file.parse(model, file.data[section], (section,))
+    parse_routes(file)
     recipe = file.parse(Recipe, file.data)
     methods = load_methods()
     if recipe.method not in methods:

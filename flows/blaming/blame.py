@@ -23,6 +23,7 @@ from tidegate.flows.blaming.search import HALF, Found, Suspect, search
 from tidegate.flows.blaming.slices import partitions, read_learned
 from tidegate.flows.home import Home
 from tidegate.flows.intake.batches import RECORDS
+from tidegate.flows.learned import learned_rows
 from tidegate.flows.locks import one_at_a_time
 from tidegate.flows.looking_back.history import Lost, Past, entry_of, read_past, read_stored
 from tidegate.flows.registry import Registry
@@ -101,7 +102,7 @@ def blame(
         raise BrokenLedger(past.why)
     asked = _failed(past, model)
     folder = home.updates / past.entry.update_id
-    kept = folder / "check" / "kept.parquet"
+    kept = learned_rows(folder)
     if not kept.exists():
         raise UsageError(f"{kept}: the rows that version {version} learned are gone")
     stored = read_stored(home, past.entry, "recipe", "recipe")

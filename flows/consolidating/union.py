@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tidegate.flows.home import Home
 from tidegate.flows.intake import batches
 from tidegate.flows.intake.scratch import scratch_folder
-from tidegate.flows.learned import PARTS, parts_of
+from tidegate.flows.learned import PARTS, learned_rows, parts_of
 from tidegate.flows.tracing.steps import Step
 from tidegate.flows.usage import UsageError
 from tidegate.gates.digest import canonical
@@ -57,7 +57,7 @@ def _parts(home: Home, batch: str) -> Iterator[str]:
 
 
 def _learned(home: Home, step: Step) -> pa.Table:
-    kept = home.updates / step.update_id / "check" / "kept.parquet"
+    kept = learned_rows(home.updates / step.update_id)
     if not kept.exists():
         raise UsageError(
             f"{kept}: what version {step.version} of {step.model!r} learned is gone; restore it, or "

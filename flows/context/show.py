@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from typing import get_args
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tidegate.flows.context.store import Hit, entries
+from tidegate.flows.context.store import Hit, Why, entries
 from tidegate.flows.home import Home
 from tidegate.gates.types import Noun
 
@@ -21,6 +22,9 @@ class Count(Noun):
     dated: int
     volatile: int
     later: int
+    masked: int
+    one_off: int
+    source: int
     expired: int
 
 
@@ -28,13 +32,17 @@ def counts(home: Home, now: datetime) -> list[Count]:
     """One count a batch. Raises UsageError for a store that was damaged."""
     stored = entries(home)
     of = Counter(batch for batch, _ in stored)
+    why = Counter((batch, entry.why) for batch, entry in stored)
     return [
         Count(
             batch=batch,
             entries=n,
-            dated=sum(b == batch and e.why == "dated" for b, e in stored),
-            volatile=sum(b == batch and e.why == "volatile" for b, e in stored),
-            later=sum(b == batch and e.why == "later" for b, e in stored),
+            dated=why[batch, "dated"],
+            volatile=why[batch, "volatile"],
+            later=why[batch, "later"],
+            masked=why[batch, "masked"],
+            one_off=why[batch, "one_off"],
+            source=why[batch, "source"],
             expired=sum(
                 b == batch and e.valid_until is not None and e.valid_until <= now
                 for b, e in stored
@@ -46,13 +54,14 @@ def counts(home: Home, now: datetime) -> list[Count]:
 
 def show_counts(console: Console, found: Sequence[Count]) -> None:
     if not found:
-        console.print("nothing is stored: no update had dated or volatile records")
+        console.print("nothing is stored: no update sent records here")
         return
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
-    for column in ("batch", "entries", "dated", "volatile", "later", "expired"):
+    whys = get_args(Why)
+    for column in ("batch", "entries", *whys, "expired"):
         table.add_column(column, justify="left" if column == "batch" else "right")
     for one in found:
-        numbers = (one.entries, one.dated, one.volatile, one.later, one.expired)
+        numbers = (one.entries, *(getattr(one, why) for why in whys), one.expired)
         table.add_row(one.batch[:16], *map(str, numbers))
     console.print(table)
 
@@ -63,5 +72,6 @@ def show_hits(console: Console, hits: Sequence[Hit]) -> None:
     for hit in hits:
         entry = hit.entry
         until = f"until {entry.valid_until:%Y-%m-%d}" if entry.valid_until else entry.why
-        console.print(f"[dim]{until}[/]  {escape(entry.question)}", soft_wrap=True)
+        because = f" [dim]({escape(entry.reason)})[/]" if entry.reason else ""
+        console.print(f"[dim]{until}[/]  {escape(entry.question)}{because}", soft_wrap=True)
         console.print(f"  {escape(entry.answer)}", soft_wrap=True, highlight=False)

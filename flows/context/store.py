@@ -29,7 +29,8 @@ CREATE VIRTUAL TABLE entry USING fts5(
 """
 
 
-Why = Literal["dated", "volatile", "later"]  # later: than what was learned, and other
+# later: than what was learned, and other. The rest: by a rule of a recipe.
+Why = Literal["dated", "volatile", "later", "masked", "one_off", "source"]
 
 
 class Entry(Noun):
@@ -41,6 +42,7 @@ class Entry(Noun):
     valid_from: AwareDatetime | None
     valid_until: AwareDatetime | None
     why: Why
+    reason: str | None = None  # of the recipe's rule that sent it here; None: the policy did
 
     def holds(self, at: datetime) -> bool:
         """Whether it is valid at this time."""

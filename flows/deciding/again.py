@@ -131,7 +131,7 @@ def act(home: Home, registry: Registry, model: str, again: Again, result: Update
     Ledger(home.ledger).settle()  # a killed process may have written it, and no head over it
     report = present(home, registry, model, again)
     if again.decision.action is Action.PROMOTE:
-        kept = home.updates / past.entry.update_id / "check" / "kept.parquet"
+        kept = learned.learned_rows(home.updates / past.entry.update_id)
         replay_store.remember(home, past.batch.digest, kept)
         learned.remember(home, past.batch.digest, kept)
         registry.promote(

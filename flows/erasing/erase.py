@@ -1,7 +1,7 @@
 """Steps 2 and 4 of an erasure: nobody learns from the rows, and all that holds them is deleted.
 
     tombstones → (stopped.py) → texts to look for → smaller batches → learned, context,
-    quarantine, weights → rows → batches
+    modules, quarantine, weights → rows → batches
 
 Each step can be repeated and leaves what the next one needs. Texts are gathered before anything
 goes; ids are needed for what is noted of authors, so rows go after that; a batch goes last,
@@ -72,6 +72,7 @@ def deletions(
     return [
         ("learned", lambda: stores.forget_learned(home, wanted, state.batches)),
         ("context", lambda: stores.forget_context(home, wanted, state.batches)),
+        ("modules", lambda: stores.forget_modules(home, wanted, state.batches)),
         ("quarantine", lambda: stores.forget_quarantined(home, wanted)),
         ("weights", lambda: stores.forget_weights(home, going)),
         ("registry", registered),

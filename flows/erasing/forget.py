@@ -26,7 +26,7 @@ from tidegate.flows.erasing.stopped import stopped
 from tidegate.flows.erasing.telling import ask_before, judge
 from tidegate.flows.erasing.verify import verify
 from tidegate.flows.home import Home
-from tidegate.flows.intake.pseudonym import pseudonym, pseudonym_key
+from tidegate.flows.intake.pseudonym import is_pseudonym, pseudonym, pseudonym_key
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.progress import report as progress
 from tidegate.flows.progress import stage
@@ -64,7 +64,9 @@ class Forgotten(Noun):
 def wanted_of(home: Home, records: Sequence[str], users: Sequence[str]) -> Wanted:
     """Marks of ids, and of authors by the name that came in or by their pseudonym."""
     marker, key = Marker(home), pseudonym_key(home)
-    pseudonyms = {pseudonym(key, name) for name in users} | {n for n in users if _is_one(n)}
+    pseudonyms = {pseudonym(key, name) for name in users} | {
+        n for n in users if is_pseudonym(n)
+    }
     return Wanted(frozenset(marker.records(records)), frozenset(map(marker.author, pseudonyms)))
 
 
@@ -261,10 +263,4 @@ def _act_erase(now: State, model: str) -> dict[str, Any]:
             **about,
         },
         decided_at=datetime.now(UTC),
-    )
-
-
-def _is_one(name: str) -> bool:
-    return (
-        len(name) == 26 and name.startswith("u_") and set(name[2:]) <= set("0123456789abcdef")
     )

@@ -5,7 +5,9 @@
     updates/u-*/train, scaled, blame          weights: removed
     …/rollouts                                what models wrote to questions of rows: all removed
     updates/u-*/update_suite                  questions made from rows: removed
-    context/                                  dated records that are looked up
+    context/                                  records that are looked up
+    modules/*/*/*.jsonl                       drops that wait for a line of their own
+    updates/u-*/routes.jsonl                  ids of what a recipe's rules named
     updates/arrived/*/dropped.jsonl           ids of rows without consent
     replay/, learned/, quarantine/, trusted/, releases/
     cache/                                    what can be made again from any of these
@@ -30,6 +32,7 @@ import pyarrow.parquet as pq
 from tidegate.flows import durable, learned
 from tidegate.flows.checking import quarantine
 from tidegate.flows.context import store
+from tidegate.flows.context.route import ROUTES
 from tidegate.flows.erasing import rollouts
 from tidegate.flows.erasing.plan import Unfinished, Weights
 from tidegate.flows.home import Home
@@ -38,6 +41,7 @@ from tidegate.flows.intake.connectors.rows import IngestError
 from tidegate.flows.intake.home_key import sync_folder
 from tidegate.flows.intake.scratch import scratch_folder
 from tidegate.flows.made_suites import FOLDER
+from tidegate.flows.routing import modules
 from tidegate.flows.tracing.marks import Marker
 from tidegate.flows.tracing.record import lists_of_left_out
 from tidegate.flows.tracing.wanted import Wanted, named_rows
@@ -128,6 +132,21 @@ def forget_context(home: Home, wanted: Wanted, replaced: Mapping[str, str | None
             sync_folder(path.parent)
 
 
+def forget_modules(home: Home, wanted: Wanted, replaced: Mapping[str, str | None]) -> None:
+    """Drops of modules, which go on under the name of the batch that took their batch's place.
+
+    replaced: as for the context store. A drop of which no record is left goes.
+    """
+    for path in modules.files(home):
+        _filter_lines(home, path, wanted)
+        now = replaced.get(f"sha256:{path.stem}", path.stem)
+        if now is None or not path.stat().st_size:
+            _unlink(path)
+        elif now != path.stem:
+            path.rename(path.with_stem(now.removeprefix("sha256:")))
+            sync_folder(path.parent)
+
+
 def forget_weights(home: Home, weights: Iterable[Weights | Unfinished]) -> None:
     """The local copies of affected adapters; the registry's own are the registry's."""
     for one in weights:
@@ -151,7 +170,7 @@ def forget_in_updates(home: Home, wanted: Wanted) -> None:
             _unlink(path)  # it asks again what any earlier update asked
         for path in sorted(work.rglob("*.parquet")):
             _filter(home, path, wanted)
-        for path in sorted(work.glob("check/*.jsonl")):
+        for path in sorted([*work.glob("check/*.jsonl"), *work.glob(ROUTES)]):
             _filter_lines(home, path, wanted)
     for path in lists_of_left_out(home):
         _filter_lines(home, path, wanted)
@@ -226,7 +245,7 @@ def _filter(home: Home, path: Path, wanted: Wanted) -> None:
 
 
 def _filter_lines(home: Home, path: Path, wanted: Wanted) -> None:
-    """Lines of an id without an author: they are the author's if a row of a batch says so.
+    """Lines of an id; without an author they are the author's if a row of a batch says so.
 
     A line of what contradicts it names a second record (`other`), and goes for either's sake.
     """
@@ -234,7 +253,7 @@ def _filter_lines(home: Home, path: Path, wanted: Wanted) -> None:
     for line in path.read_bytes().splitlines(keepends=True):
         said = orjson.loads(line)
         named = [said["id"], *([said["other"]] if "other" in said else [])]
-        if any(wanted.names(marker, name, None) for name in named):
+        if any(wanted.names(marker, name, said.get("user")) for name in named):
             gone = True
         else:
             kept += line

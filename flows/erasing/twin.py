@@ -17,6 +17,7 @@ from tidegate.flows.asked import recorded_rules
 from tidegate.flows.erasing.plan import LinePlan
 from tidegate.flows.erasing.tombstones import Erased
 from tidegate.flows.home import Home
+from tidegate.flows.learned import learned_rows
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.line import accepted_adapters
 from tidegate.flows.registry import ModelVersionInfo, Registry
@@ -38,7 +39,7 @@ def exam_of(home: Home, line: LinePlan, wanted: Wanted, place: Path, seed: int) 
     mine, others = [], []
     for again in line.rebuild:
         work = home.updates / again.update_id
-        for path in (_learned(work), work / "replay.parquet"):
+        for path in (learned_rows(work), work / "replay.parquet"):
             if path.exists():
                 rows = pq.read_table(path)
                 named = named_rows(home, rows, wanted)
@@ -55,12 +56,6 @@ def exam_of(home: Home, line: LinePlan, wanted: Wanted, place: Path, seed: int) 
     finally:
         for path in paths:
             path.unlink(missing_ok=True)
-
-
-def _learned(work: Path) -> Path:
-    """The rows that an update learned: all that it kept, unless some went elsewhere."""
-    learnable = work / "learnable.parquet"
-    return learnable if learnable.exists() else work / "check" / "kept.parquet"
 
 
 def _once(rows: pa.Table) -> pa.Table:
@@ -84,7 +79,7 @@ def train_twin(
     for number, step in enumerate(way):
         recipe = recorded_rules(home, step.update_id)[1]
         work = home.updates / step.update_id
-        new, replay = _learned(work), work / "replay.parquet"
+        new, replay = learned_rows(work), work / "replay.parquet"
         drawn = replay if replay.exists() else None
         for rows in filter(None, (new, drawn)):
             erased.refuse(rows)  # else the twin would know them too, and nothing would be seen

@@ -23,6 +23,12 @@ def pseudonym(key: bytes, user: str) -> str:
     return "u_" + keyed.hexdigest()
 
 
+def is_pseudonym(name: str) -> bool:
+    """Whether it has the form of one; whether this home gave it is not seen."""
+    digits = set("0123456789abcdef")
+    return len(name) == 26 and name.startswith("u_") and set(name[2:]) <= digits
+
+
 def pseudonym_key(home: Home) -> bytes:
     """The key of this home: 32 random bytes in keys/pseudonym.key, made on first use.
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from tidegate.evals.samples import write_samples
 from tidegate.flows.check import Checked
+from tidegate.flows.context.route import Learnable
 from tidegate.flows.documents.account import account_of
 from tidegate.flows.documents.write import write_documents
 from tidegate.flows.looking_back.history import write_evidence
@@ -114,6 +115,10 @@ def recipe_settings(update: Update) -> dict[str, str]:
     for key, value in update.recipe.model_dump(mode="json").items():
         if isinstance(value, dict):
             flat.update({f"{key}.{k}": str(v) for k, v in value.items()})
+        elif key == "routes":
+            for number, rule in enumerate(value, 1):
+                said = (f"{k}: {v}" for k, v in rule.items() if k != "why")
+                flat[f"{key}.{number}"] = ", ".join(said)
         elif value is not None and key != "why":
             flat[key] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return flat
@@ -141,6 +146,8 @@ def notes(update: Update) -> tuple[str, ...]:
             source = str(suite.about["source"])
             asked = ASKED.get(source, source)
             said.append(f"What was learned is judged by the suite {suite.name!r}: {asked}.")
+    if update.routed is not None:
+        said += where_records_went(update.routed)
     if update.measured is not None:
         said.append(update.measured.stopped)
     if update.tried and update.candidate is not None:
@@ -156,6 +163,23 @@ def notes(update: Update) -> tuple[str, ...]:
             "The code's git revision is unknown; its digest names the files as they were."
         )
     return tuple(said)
+
+
+def where_records_went(left: Learnable) -> tuple[str, ...]:
+    """A sentence for each rule of the recipe that named a record, and for each drop."""
+    kept = left.routed.kept
+    rules = (
+        f"Rule {one.rule} of the recipe (when: {one.when}) decided about {one.records:,} of "
+        f"{kept:,} kept records, to: {one.module or one.to}. Its reason: {one.why}"
+        for one in left.by_rule
+        if one.records
+    )
+    drops = (
+        f"{drop.records:,} records wait for the line {drop.model!r}, and nothing trains it: "
+        f"{drop.command}"
+        for drop in left.drops
+    )
+    return (*rules, *drops)
 
 
 def log_training(

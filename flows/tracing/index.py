@@ -3,7 +3,8 @@
     record   mark of the record's id
     author   mark of the author's pseudonym; null where the row's author is not known any more
     fate     learned   trained on as a new row
-             kept      passed the data gates, but there was nothing in it to learn
+             kept      passed the data gates, but there was nothing in it to learn, or it was
+                       routed elsewhere: to the context store, or into the drop of a module
              refused   quarantined, or left out by a gate
              replayed  trained on again, drawn from an earlier batch
 
@@ -24,6 +25,7 @@ import pyarrow.parquet as pq
 from tidegate.flows import durable
 from tidegate.flows.home import Home
 from tidegate.flows.intake.batches import RECORDS
+from tidegate.flows.learned import learned_rows
 from tidegate.flows.tracing.marks import Marker
 from tidegate.flows.usage import UsageError
 
@@ -117,7 +119,11 @@ def _rows(home: Home, work: Path, batch: str) -> pa.Table:
     listed: list[tuple[str, str | None]] = [
         (name, None) for name in _refused(work) if name not in names
     ]
-    fates = [LEARNED if how == "target" else KEPT for how in kept["learn"].to_pylist()]
+    left = set(_columns(learned_rows(work), ["id"])["id"].to_pylist())
+    fates = [
+        LEARNED if how == "target" and name in left else KEPT
+        for name, how in zip(kept["id"].to_pylist(), kept["learn"].to_pylist(), strict=True)
+    ]
     drawn = _pairs(_columns(work / "replay.parquet", ["id", "user"]))
     return pa.concat_tables(
         [

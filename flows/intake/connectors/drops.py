@@ -20,6 +20,7 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
 }
 IN_FOLDERS = (".jsonl", ".ndjson", ".parquet")  # .json in a folder is mostly something else
 MLFLOW = "mlflow:"
+MODULES = "modules"  # folder of the home with drops that updates wrote (routing/modules.py)
 KINDS = "JSON Lines (.jsonl, .ndjson) or Parquet (.parquet)"
 
 
@@ -49,7 +50,9 @@ def find(
         else:
             for path in _files(drop, emptied):
                 reader = partial(_reader(path), path)
-                sources.setdefault(str(path.resolve()), Source(str(path), reader))
+                real = path.resolve()
+                ours = real.is_relative_to((home.root / MODULES).resolve())
+                sources.setdefault(str(real), Source(str(path), reader, ours))
     return list(sources.values())
 
 
