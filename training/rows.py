@@ -23,6 +23,7 @@ from jinja2 import TemplateError
 from tidegate.training.losses import TopK
 
 COLUMNS = ("id", "messages", "response", "learn")
+LANGUAGE = "language"  # read where a file has it
 
 
 class RowsError(ValueError):
@@ -40,6 +41,7 @@ class Row:
     other: "Row | None" = None  # the answer that a preference compares this one with
     wanted: bool = True  # of a rating
     reference: float | None = None  # log-likelihood of the answer under the base, nats
+    of: str | None = None  # the row that it was made from (expand.py)
 
     @property
     def tokens(self) -> int:
@@ -82,7 +84,10 @@ def read_rows(path: Path, tokenizer: Any, max_tokens: int) -> Rows:
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a Parquet file, in its own order, as COLUMNS. Raises RowsError."""
+    """The records of a Parquet file, in its own order, as COLUMNS, and LANGUAGE if it is there.
+
+    Raises RowsError.
+    """
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowException as error:
@@ -90,7 +95,8 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
     missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
     if missing:
         raise RowsError(f"{path}: there is no column {missing[0]!r}; expected {COLUMNS}")
-    for batch in file.iter_batches(batch_size=4096, columns=list(COLUMNS)):
+    columns = [name for name in (*COLUMNS, LANGUAGE) if name in file.schema_arrow.names]
+    for batch in file.iter_batches(batch_size=4096, columns=columns):
         for record in batch.to_pylist():
             if record["learn"] not in ("target", "negative"):
                 raise RowsError(
