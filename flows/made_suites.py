@@ -1,12 +1,12 @@
 """The suites that are made for one update: from its batch, its probes and the line's past."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.evals import dressing, fact_suites, past_suite, update_suite
 from tidegate.evals.past_suite import Past
-from tidegate.evals.suite import Suite
+from tidegate.evals.suite import Suite, load_suite
 from tidegate.flows.home import Home
 from tidegate.gates.made import DRESSED, PAST, UPDATE, is_made
 from tidegate.gates.types import Measurement
@@ -53,6 +53,16 @@ def make_suites(names: Sequence[str], asked: Sequence[Suite], sources: Sources) 
     """
     made = [_make(name, asked, sources) for name in names if is_made(name)]
     return [suite for suite in made if suite is not None]
+
+
+def held_out(suites: Iterable[Suite]) -> list[str]:
+    """What is asked, for a training whose recipe expands rows: it must make none of it."""
+    return [text for suite in suites for text in suite.texts()]
+
+
+def made_before(work: Path) -> list[Suite]:
+    """The suites that an update made, from its folder."""
+    return [load_suite(path) for path in sorted((work / FOLDER).glob("*.yaml"))]
 
 
 def about_the_past(

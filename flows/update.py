@@ -35,6 +35,7 @@ from tidegate.flows.made_suites import (
     Sources,
     about_the_past,
     check_sources,
+    held_out,
     make_suites,
     past_of,
 )
@@ -172,10 +173,20 @@ def update(
         envelope = within_envelope(rules, _facts(line, how, batch, checked, drawn))
         if envelope is not None and envelope.action is Action.REJECT:
             return published(begun.not_trained(checked, envelope))
+        # Before training, which must not learn what they ask.
+        sources = Sources(
+            kept=checked.kept,
+            probes=Path(probes) if probes else None,
+            out=work / FOLDER,
+            seed=how.seed,
+            past=past_of(place, line.past_updates()),
+        )
+        made = make_suites(rules.suites(), asked, sources)
+        asked += made
         new, canaries = insert_canaries(rules, checked.kept, work)
         try:
             with begun.stage("train") as run_id:
-                trained = candidate_trained(line, how, new, drawn, work, purse, over)
+                trained = candidate_trained(line, how, new, asked, drawn, work, purse, over)
                 log_training(begun, run_id, trained, checked.kept, drawn)
         except (TrainingError, OutOfBudget) as failed:
             return published(begun.not_trained(checked, training_failed(failed)))
@@ -187,15 +198,6 @@ def update(
             parent=line.champion.version,
         )
         with begun.stage("measure") as run_id:
-            sources = Sources(
-                kept=checked.kept,
-                probes=Path(probes) if probes else None,
-                out=work / FOLDER,
-                seed=how.seed,
-                past=past_of(place, line.past_updates()),
-            )
-            made = make_suites(rules.suites(), asked, sources)
-            asked += made
             routed = left.measurements() if left else ()
             known_before = (*about_the_past(rules.suites(), made, sources), *routed)
             phrases = flagged_phrases(rules, line.home, batch.digest, checked.kept)
@@ -278,6 +280,7 @@ def candidate_trained(
     line: Line,
     recipe: Recipe,
     new: Path,
+    asked: Sequence[Suite],
     drawn: replay_store.Draw,
     work: Path,
     purse: Purse,
@@ -304,6 +307,7 @@ def candidate_trained(
         anchors=anchors,
         work=work / "train",
         past=line.accepted(recipe),
+        held_out=held_out(asked) if recipe.expand else None,
         progress=purse.watching(progress),
     )
 

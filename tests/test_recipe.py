@@ -19,6 +19,10 @@ MISTAKES = {
     "bad_anchors_without_share": (13, "share: Field required"),
     "bad_empty": (None, "the file is empty"),
     "bad_epochs_is_zero": (9, "epochs"),
+    "bad_expand_nothing": (13, "makes nothing"),
+    "bad_expand_self_taught": (13, "does not learn the rows' own answers"),
+    "bad_expand_too_many": (13, "rewordings"),
+    "bad_expand_unknown_key": (13, "paraphrases"),
     "bad_key_twice": (13, "'seed' was already set on line 12"),
     "bad_missing_key": (1, "seed: Field required"),
     "bad_name_with_spaces": (1, "recipe"),
@@ -128,6 +132,29 @@ def test_a_recipe_without_routes_has_the_digest_that_it_had(tmp_path: Path) -> N
     assert len({*digests, load_recipe(path).digest}) == 3, "a rule and its reason are in it"
     again = Recipe.model_validate(load_recipe(path).model_dump(mode="json"), strict=False)
     assert again == load_recipe(path), "as a recorded recipe is read"
+
+
+def test_only_a_recipe_that_expands_rows_says_so_in_its_digest(tmp_path: Path) -> None:
+    plain = load_recipe(HERE / "good.yaml")
+    assert "expand" not in plain.model_dump(mode="json")
+    more = tmp_path / "more.yaml"
+    section = "expand: {rewordings: 2, reversals: true, most: 3}\n"
+    more.write_text((HERE / "good.yaml").read_text() + section)
+    assert load_recipe(more).digest != plain.digest
+    assert load_recipe(more).model_copy(update={"expand": None}).digest == plain.digest
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_any_method_that_learns_accepted_answers_may_expand_rows(
+    path: Path, tmp_path: Path
+) -> None:
+    more = tmp_path / path.name
+    more.write_text(path.read_text() + "\nexpand: {rewordings: 2, reversals: true, most: 3}\n")
+    if path.stem in ("grpo", "sdft", "star"):
+        with pytest.raises(YamlError, match="own answers"):
+            load_recipe(more)
+    else:
+        assert load_recipe(more).expand is not None
 
 
 def test_reading_a_recipe_loads_no_torch() -> None:

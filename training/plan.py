@@ -16,12 +16,16 @@ def plan(
     epochs: int,
     rows_per_step: int,
     seed: int,
+    expanded: Mapping[str, Sequence[Row]] | None = None,
 ) -> list[list[Item]]:
     """The rows of every step, in order.
 
     Each epoch goes once through the rows of the first term, in an order of its own, cut into
     steps of nearly equal size. Rows of the other terms are dealt out by their share of these,
     each row once before any row twice. A term without rows is left out.
+
+    expanded: by the id of a row, what was made from it; learned in the same steps as the row, so
+    there are as many steps with it as without.
     """
     random = np.random.Generator(np.random.PCG64(seed))
     lead = terms[0].source
@@ -34,6 +38,8 @@ def plan(
         order = random.permutation(len(new))
         for chosen in np.array_split(order, -(-len(new) // rows_per_step)):
             step = [Item(lead, new[i]) for i in chosen]
+            if expanded:
+                step += [Item(lead, row) for i in chosen for row in expanded.get(new[i].id, ())]
             for term in others:
                 owed[term.source] += term.share * len(chosen)
                 # The tolerance: ten times 0.2 rows are two rows, not 1.9999.

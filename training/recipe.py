@@ -18,7 +18,7 @@ from pydantic import (
 from tidegate.gates.digest import digest_json
 from tidegate.gates.types import Digest, Noun
 from tidegate.gates.yaml_file import YamlError, YamlFile, did_you_mean
-from tidegate.training.methods import load_methods
+from tidegate.training.methods import NEW, Term, load_methods
 from tidegate.training.routes import Route, parse_routes
 from tidegate.training.verifiers import VERIFIERS
 
@@ -26,6 +26,7 @@ __all__ = [
     "Anchors",
     "Answers",
     "Demonstrated",
+    "Expand",
     "Fisher",
     "Interpolate",
     "Preference",
@@ -215,6 +216,14 @@ class Rewarded(Rollouts):
     top_p: Number = Field(default=1.0, ge=1, le=1, description="1: nothing is cut")
 
 
+class Expand(Noun):
+    """Rows made from the new ones by templates, learned beside them (training/expand.py)."""
+
+    rewordings: int = Field(ge=0, le=8, description="of each question, for the same answer")
+    reversals: bool = Field(description="facts that are one to one, asked from the other side")
+    most: int = Field(ge=1, le=8, description="rows made from one row, reversals first")
+
+
 class Recipe(Noun):
     """Everything besides the data that decides which weights come out."""
 
@@ -248,6 +257,7 @@ class Recipe(Noun):
     demonstrated: Demonstrated | None = None
     verified: Verified | None = None
     rewarded: Rewarded | None = None
+    expand: Expand | None = None
     scale: Annotated[tuple[Number, ...] | None, Field(strict=False)] = Field(
         default=None,
         min_length=1,
@@ -287,8 +297,10 @@ SECTIONS: dict[str, type[Noun]] = {
     "demonstrated": Demonstrated,
     "verified": Verified,
     "rewarded": Rewarded,
+    "expand": Expand,
 }
-OPTIONAL = tuple(section for section in SECTIONS if section != "schedule")
+# Those that a method has to read; a schedule and expansions go with any.
+OPTIONAL = tuple(section for section in SECTIONS if section not in ("schedule", "expand"))
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -344,7 +356,20 @@ def load_recipe(path: Path) -> Recipe:
             ("scale",), "scale: shares of the update from at most 1 downwards, none twice"
         )
     try:
-        method.parts(recipe)
+        parts = method.parts(recipe)
     except ValueError as no:
         raise file.error(("method",), str(no)) from None
+    if recipe.expand:
+        lead = next(part.source for part in parts if isinstance(part, Term))
+        if lead != NEW.source:
+            raise file.error(
+                ("expand",),
+                f"the method {method.name!r} does not learn the rows' own answers, which is "
+                "what expand has more of: remove the section",
+            )
+        if not (recipe.expand.rewordings or recipe.expand.reversals):
+            raise file.error(
+                ("expand",),
+                "expand: makes nothing; ask for rewordings or reversals, or remove the section",
+            )
     return recipe

@@ -27,6 +27,7 @@ from tidegate.training.adapter_digest import adapter_digest
 from tidegate.training.anchors import read_anchors
 from tidegate.training.base import Base, load_model
 from tidegate.training.blend import blend
+from tidegate.training.expand import Expanded, decided_by, expand
 from tidegate.training.methods import (
     Blend,
     Part,
@@ -63,6 +64,7 @@ def train(
     work: Path,
     teacher: Path | None = None,
     past: Sequence[Path] = (),
+    held_out: Sequence[str] | None = None,
     progress: Report = ignore_progress,
 ) -> Trained:
     """Train a candidate's adapter on `new`, continued from the champion's if there is one.
@@ -71,12 +73,14 @@ def train(
 
     new, replay: Parquet files of records; anchors: a folder of make_anchors. A source that
     the recipe's method does not use is not read. past: accepted adapters of the line, newest
-    first, so the parent's before the others; read for a warm start alone. Writes
+    first, so the parent's before the others; read for a warm start alone. held_out: texts that
+    the candidate will be asked about, which expanded rows must not repeat. Writes
     `work/adapter` and checkpoints, and returns at once what an earlier call with the same
     inputs made there. Where the method learns from what the parent writes, that stays in
     `work/rollouts`.
 
-    Raises TrainingError (nothing to learn, a loss that is no longer a number), BaseError
+    Raises TrainingError (nothing to learn, a loss that is no longer a number, rows to expand and
+    nobody said what is held out), BaseError
     (the champion's adapter has another shape) and RowsError (a file that is not of rows).
     """
     parts = parts_of(recipe)
@@ -110,6 +114,9 @@ def train(
         decides["teacher"] = adapter_digest(teacher)
     if warm:
         decides["past"] = [adapter_digest(path) for path in past]
+    more = None if teacher else recipe.expand  # a teacher's rows are answered as they stand
+    if more:
+        decides["expand"] = decided_by(recipe, held_out)
     inputs = digest_json(decides)
     done = finished(work, inputs)
     if done:
@@ -122,6 +129,9 @@ def train(
     if not read["new"].rows:
         reasons = ", ".join(f"{n} {why}" for why, n in sorted(read["new"].skipped.items()))
         raise TrainingError(f"{new}: no row can be learned from ({reasons or 'it is empty'})")
+    made = Expanded()
+    if more:
+        made = expand(new, read["new"].rows, tokenizer, recipe, held_out)
     with reproducible(recipe.seed):
         start = warm_start(past, warm, work / "start") if warm else None
         begun = start.adapter if start else parent
@@ -145,8 +155,9 @@ def train(
         with answering_as(adapted, teacher):
             prepared = prepare(adapted, recipe, parts, read)
         return _run(
-            adapted, recipe, base, parent, start, parts, read, prepared, inputs, work, progress
-        )
+            adapted, recipe, base, parent, start, parts, read, made, prepared, inputs, work,
+            progress,
+        )  # fmt: skip
 
 
 def _run(
@@ -157,6 +168,7 @@ def _run(
     start: Start | None,
     parts: Sequence[Part],
     read: dict[Source, Rows],
+    made: Expanded,
     prepared: Prepared,
     inputs: Digest,
     work: Path,
@@ -169,6 +181,7 @@ def _run(
         epochs=recipe.epochs,
         rows_per_step=recipe.rows_per_step,
         seed=recipe.seed,
+        expanded=made.rows,
     )
     packed = packs_exactly(model, read["new"].rows[0], read["new"].rows[-1])
     parameters = list(checkpoint.trained_parameters(model).values())
@@ -233,7 +246,7 @@ def _run(
         seconds=before + time.monotonic() - started,
         packed=packed,
         history=tuple(history),
-        counts=_counts(read, steps),
+        counts=_counts(read, made, steps),
         after=noted | after,
         past=start.past if start else None,
     )
@@ -311,16 +324,22 @@ def _digest(path: Path) -> Digest:
     return digest_folder(path) if path.is_dir() else digest_file(path)
 
 
-def _counts(read: dict[Source, Rows], steps: Sequence[Sequence[Item]]) -> Counts:
-    seen = dict.fromkeys(read, 0)
-    answers = dict.fromkeys(read, 0)
+def _counts(
+    read: dict[Source, Rows], made: Expanded, steps: Sequence[Sequence[Item]]
+) -> Counts:
+    rows: dict[str, int] = {source: len(found.rows) for source, found in read.items()}
+    if made.counts:
+        rows["expanded"] = sum(len(found) for found in made.rows.values())
+    seen = dict.fromkeys(rows, 0)
+    answers = dict.fromkeys(rows, 0)
     for item in (item for step in steps for item in step):
-        seen[item.term] += 1  # type: ignore[index]  # items are named by their source
-        answers[item.term] += item.row.answer_tokens  # type: ignore[index]
+        source = "expanded" if item.row.of else item.term  # items are named by their source
+        seen[source] += 1
+        answers[source] += item.row.answer_tokens
     return Counts(
-        rows={source: len(found.rows) for source, found in read.items()},
-        seen={str(source): n for source, n in seen.items()},
-        answer_tokens={str(source): n for source, n in answers.items()},
+        rows=rows,
+        seen=seen,
+        answer_tokens=answers,
         skipped={
             f"{source}: {reason}": n
             for source, found in read.items()
@@ -328,4 +347,5 @@ def _counts(read: dict[Source, Rows], steps: Sequence[Sequence[Item]]) -> Counts
         },
         truncated=sum(found.truncated for found in read.values()),
         rollouts=dict(read["rollouts"].written) if "rollouts" in read else {},
+        expanded=dict(made.counts),
     )

@@ -39,6 +39,9 @@ class Counts(Noun):
     rollouts: dict[str, int] = Field(
         default_factory=dict, description="what the parent wrote, and what was kept of it"
     )
+    expanded: dict[str, int] = Field(
+        default_factory=dict, description="what was made from the new rows, and what was not"
+    )
 
 
 class Trained(Noun):

@@ -2,8 +2,9 @@
 
 Every probe is plain LoRA with the update's own rank, rate and seed, the same number of steps
 and as many rows, so that two probes differ in their rows alone. Anchors and replay are left
-out: they hold harm back, and a probe should show it. So a probe says which rows do harm, not
-how much of it the update would have done.
+out: they hold harm back, and a probe should show it. Rows are not expanded, so what only an
+expansion did is not found. So a probe says which rows do harm, not how much of it the update
+would have done.
 
 A probe that was made is kept as numbers, by a digest of all that it came from; its weights and
 its rows are removed. Run again after a kill, the search goes on where it was.
@@ -111,6 +112,7 @@ class Prober:
                 "method": "lora",
                 "replay": None,
                 "anchors": None,
+                "expand": None,
                 "epochs": max(1, round(self.recipe.epochs * self.rows / rows)),
             }
         )

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 from tidegate.evals.files import write_whole
 from tidegate.evals.harness import measure as run_suites
 from tidegate.evals.suite import Suite
+from tidegate.flows.made_suites import held_out
 from tidegate.flows.progress import counted, named
 from tidegate.gates.digest import digest_file, digest_json
 from tidegate.gates.policy.calibration import CalibrationError
@@ -196,6 +197,7 @@ def _make(
             anchors=parent.anchors,
             work=work,
             past=parent.past,
+            held_out=held_out(asked.suites) if parent.recipe.expand else None,
             progress=named(progress, f"{name}: train"),
         )
     except TrainingError as failed:

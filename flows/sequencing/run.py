@@ -257,6 +257,7 @@ def _trained(
         anchors=anchors,
         work=work,
         past=past,
+        held_out=[probe.question for lesson in sequence.lessons for probe in lesson.probes],
         progress=named(progress, f"{said}: train"),
     )
 
