@@ -101,7 +101,7 @@ def _shared(said: Exchanges, own_words: np.ndarray) -> Iterator[np.ndarray]:
     for this in range(int(passes)):
 
         def wanted(grams: np.ndarray, this: int = this) -> np.ndarray:
-            return (grams >> _PASS) % passes == this
+            return np.asarray((grams >> _PASS) % passes == this)
 
         parts = [keys[rough[keys >> _ROW & mask] >= MIN] for keys in _own(said, wanted)]
         keys = np.concatenate(parts)
