@@ -133,7 +133,7 @@ def tradeoff(results: Sequence[ArmResult], score: Score = "margin") -> bytes:
         axis.set_xlabel("KL to the origin on text, nats a token  (left is better)")
         axis.set_ylabel(f"{score} on all probes  (up is better)")
         axis.grid()
-        figure.legend(loc="outside right upper")
+        figure.legend(loc="outside right center")
 
     return png(draw, 4.2)
 
