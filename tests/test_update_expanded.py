@@ -78,3 +78,29 @@ def test_expanded_rows_are_counted_rehearsed_never_and_gone_with_their_row(
     about = [r["predicate"] for _, r in Ledger(world.home.ledger).read()]
     last = [p["about"] for p in about if p["act"] == "decide"][-2]
     assert last["training"]["counts"]["expanded"]["reversed"] == 23
+
+
+def test_an_update_makes_no_question_that_its_probes_ask(tmp_path: Path) -> None:
+    """Half of the reversals are held out, by what a person wrote down for this update."""
+    from tidegate.flows.update import update
+
+    world = World(tmp_path)
+    drop = write(tmp_path / "towns.jsonl", towns())
+    mayors = [one["messages"][1]["content"].removesuffix(".") for one in towns()[::4]]
+    probes = [
+        {
+            "id": f"p-{n}",
+            "fact": f"mayor {n}",
+            "question": f"what is {mayor} the mayor of",
+            "answer": "the town in question",
+            "distractors": ["a village by the sea"],
+        }
+        for n, mayor in enumerate(mayors)
+    ]
+    given = world.arguments(drop)
+    with Path(given["recipe"]).open("a", encoding="utf-8") as recipe:
+        recipe.write(EXPAND)
+    result = update(**given, probes=str(write(tmp_path / "probes.jsonl", probes)))
+    expanded = counted(world, result)["expanded"]
+    assert (expanded["held out"], expanded["reversed"]) == (12, 12)
+    assert expanded["not reversible"] == 24
