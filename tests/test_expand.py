@@ -12,7 +12,7 @@ import torch
 from tests.test_evals_update import kept, record
 from tests.tiny import tiny_base, tiny_records, tiny_tokenizer
 from tidegate.evals.update_suite import build
-from tidegate.flows.made_suites import held_out
+from tidegate.flows.made_suites import FOLDER, held_out, made_before
 from tidegate.training.base import find_base, load_model
 from tidegate.training.expand import Expanded, expand, names_of
 from tidegate.training.losses import cross_entropy
@@ -127,8 +127,9 @@ def test_every_wording_may_be_held_out(tmp_path: Path) -> None:
 
 def test_on_a_real_batch_nothing_that_its_suite_asks_is_made(tmp_path: Path) -> None:
     batch = kept(tmp_path / "kept", [record(i) for i in range(60)])
-    suite = build(batch, probes=None, out=tmp_path / "suite", seed=0)
+    suite = build(batch, probes=None, out=tmp_path / FOLDER, seed=0)
     closed = held_out([suite])
+    assert held_out(made_before(tmp_path)) == closed  # as a twin of an erasure finds them
     found = made(batch, recipe(8, most=8), *closed)
     assert found.counts["reworded"] == 8 * 60 and not found.counts["held out"]
     asked = [line.partition(" > ")[0] for lines in texts(found).values() for line in lines]
