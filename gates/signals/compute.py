@@ -2,7 +2,8 @@
 
 A signal is a number about a record, and NaN where it could not be measured: of a record
 that is too long to be examined, no detector says anything, and every gate counts it as a
-hit. Memory: one chunk of text, and about 450 bytes a record for numbers and fingerprints.
+hit. Memory: one chunk of text, and under two kilobytes a record for numbers, hashes of words and
+fingerprints.
 """
 
 from collections.abc import Callable, Iterator, Sequence
