@@ -186,7 +186,8 @@ def _plot(lines: list[dict[str, Any]], path: Path) -> int:
     names = [name for name in ["none", *SETS] if any(x["set"] == name for x in lines)]
     numbers = sorted({line["poisoned"] for line in lines})
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": "tidegate"}):
-        figure = Figure(figsize=(9, 1 + 0.62 * len(names)), layout="constrained")
+        size = max(9, 2 * len(numbers)), 1 + 0.62 * len(names)
+        figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.subplots()
         for line in lines:
