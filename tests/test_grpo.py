@@ -1,7 +1,6 @@
 """Learning from rewards: the numbers, worked out the long way, and what a model makes of them."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,18 +25,12 @@ from tidegate.training.rows import Row, read_rows
 from tidegate.training.step import backward
 from tidegate.training.trained import TrainingError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TEMPERATURE = 0.4  # at which a parent of a few epochs is right now and then
 REWARDED = Rewarded(temperature=TEMPERATURE, **SHORT)
 GRPO = recipe("grpo", rewarded=REWARDED, rows_per_step=16, learning_rate=0.005, epochs=4)
 TERM = Term("rollouts", "grpo", 1.0, 1.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 What is kept is measured against plain LoRA on the same rows, at the same rate and steps.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from tidegate.training.recipe import (
 from tidegate.training.rows import read_rows
 from tidegate.training.train import train
 from tidegate.training.trained import Trained, TrainingError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 LORA = load_recipe(Path(__file__).parent / "recipes" / "good.yaml").model_copy(
@@ -138,14 +140,6 @@ class World:
         with torch.no_grad():
             teacher: TopK = top_k(logits_at(before, one), 200)
             return float(kl_to_teacher(logits_at(after, one), teacher)) / len(one.targets)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

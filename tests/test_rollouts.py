@@ -1,7 +1,7 @@
 """Learning from what the parent writes: what is kept, what it is compared with, and that it is
 the same each time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from tidegate.training.train import train
 from tidegate.training.trained import Trained, TrainingError
 from tidegate.training.verifiers import VERIFIERS
 from tidegate.training.written import read_written
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LORA = load_recipe(Path(__file__).parent / "recipes" / "good.yaml").model_copy(
     update={
@@ -88,14 +90,6 @@ class World:
             work=work,
             progress=progress,
         )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

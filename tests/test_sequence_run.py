@@ -3,12 +3,10 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.tiny import tiny_base
 from tidegate.evals.sequence.fiction import fiction
@@ -20,6 +18,8 @@ from tidegate.flows.sequencing.summarise import measures
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Progress, ignore_progress
 from tidegate.training.base import find_base
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parents[1]
 UPDATES = 2
@@ -61,14 +61,6 @@ def long_base(folder: Path) -> Path:
         json.dumps({**tokenizer, "model_max_length": 2048})
     )
     return base
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

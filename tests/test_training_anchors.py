@@ -1,7 +1,6 @@
 """Anchors: made once, by chance that a seed fixes, with the origin's view of every token."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from tidegate.training.packing import Item, concatenate, logits_at, pack
 from tidegate.training.recipe import Recipe, load_recipe
 from tidegate.training.train import train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 GOOD = load_recipe(Path(__file__).parent / "recipes" / "good.yaml")
 
 
@@ -31,15 +32,6 @@ def recipe(**anchors: Any) -> Recipe:
     return GOOD.model_copy(
         update={"max_tokens": 256, "anchors": GOOD.anchors.model_copy(update=anchors)}
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads on so small a model only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
