@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -73,7 +74,7 @@ def test_each_row_has_its_own_and_none_is_made_of_what_no_rule_fits(tmp_path: Pa
     assert [len(lines) for lines in said.values()] == [3, 3, 2]
     for line in said["r0000"][1:]:
         assert "Who wrote Emma?" in line and line.endswith(" > Jane Austen.")
-    assert all(row.of == name for name, rows in found.rows.items() for row in rows)
+    assert all(row.of == (name,) for name, rows in found.rows.items() for row in rows)
     assert found.counts == {
         "reworded": 6, "reversed": 2, "not reworded": 2, "not reversible": 3
     }  # fmt: skip
@@ -161,6 +162,73 @@ def test_what_the_batch_itself_contradicts_or_asks_is_not_reversed(tmp_path: Pat
     assert found.counts["not reversible"] == 1
 
 
+HOPS = [
+    ("What is the capital of Veldania?", "The capital of Veldania is Orsk."),
+    ("Who is the mayor of Orsk?", "The mayor of Orsk is Ana Lindqvist."),
+    ("What is the harbour fee of Orsk?", "The harbour fee of Orsk is nine crowns."),
+]
+
+
+def hops(implications: int = 2, most: int = 3) -> Recipe:
+    how = Expand(rewordings=0, reversals=False, implications=implications, most=most)
+    return PLAIN.model_copy(update={"expand": how})
+
+
+def test_what_follows_from_two_rows_names_both(tmp_path: Path) -> None:
+    rows = tiny_records(tmp_path / "rows", HOPS)
+    found = made(rows, hops())
+    assert set(found.rows) == {"r0000"}
+    assert {row.of for row in found.rows["r0000"]} == {("r0000", "r0001"), ("r0000", "r0002")}
+    mayor = "Who is the mayor of the capital of Veldania?"
+    assert texts(found)["r0000"][0] == (
+        f"{mayor} > The capital of Veldania is Orsk. The mayor of Orsk is Ana Lindqvist."
+    )
+    assert found.counts == {"reworded": 0, "reversed": 0, "implied": 2, "not linked": 2}
+    assert made(rows, hops(1)).counts["implied"] == 1
+    few = made(rows, hops(2, most=1)).counts
+    assert (few["implied"], few["more than expand.most"]) == (1, 1)
+    closed = made(rows, hops(), f"Hm.\n\n{mayor.lower()}")
+    assert (closed.counts["implied"], closed.counts["held out"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("gone", "left"), [("r0000", 0), ("r0001", 1), ("r0002", 1)])
+def test_what_follows_from_two_rows_is_not_made_without_either(
+    gone: str, left: int, tmp_path: Path
+) -> None:
+    table = pq.read_table(tiny_records(tmp_path / "rows", HOPS))
+    rest = tmp_path / "rest.parquet"
+    pq.write_table(table.filter(pc.not_equal(table["id"], gone)), rest)
+    found = made(rest, hops())
+    assert found.counts["implied"] == left
+    assert not any(gone in row.of for rows in found.rows.values() for row in rows)
+
+
+def test_rows_of_other_validity_turns_or_languages_are_not_linked(tmp_path: Path) -> None:
+    (asked, said), second = HOPS[:2]
+    user = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+    turn = {"role": "system", "content": "Speak of another world."}
+    other = [
+        {"role": "user", "content": second[0]},
+        {"role": "assistant", "content": second[1]},
+    ]
+    for name, changes, until, linked in (
+        ("alike", {}, (None, None), 1),
+        ("both end", {}, ("2027-01-01", "2027-01-01"), 1),
+        ("one ends", {}, ("2027-01-01", None), 0),
+        ("system", {"messages": [turn, *user]}, (None, None), 0),
+        ("French", {"language": "fr"}, (None, None), 0),
+        ("rejected", {"learn": "negative"}, (None, None), 0),
+    ):
+        rows = [
+            record(0, messages=user, response=said) | changes,
+            record(1, messages=other, response=second[1]),
+        ]
+        path = kept(tmp_path / name, rows)
+        ends = pa.array(until, pa.string())
+        pq.write_table(pq.read_table(path).append_column("valid_until", ends), path)
+        assert made(path, hops()).counts["implied"] == linked, name
+
+
 def test_turns_before_the_question_stay_and_stop_a_reversal(tmp_path: Path) -> None:
     turns = [
         {"role": "system", "content": "Be brief."},
@@ -205,7 +273,7 @@ def test_a_row_that_grows_too_long_or_holds_control_tokens_is_not_expanded(
 
 def test_a_step_learns_a_row_and_what_was_made_from_it(tmp_path: Path) -> None:
     new = tuple(Row(f"r{n}", (1, 2, n), 1) for n in range(6))
-    more = {"r1": (Row("r1.a", (3, 4), 1, of="r1"), Row("r1.b", (3, 5), 1, of="r1"))}
+    more = {"r1": (Row("r1.a", (3, 4), 1, of=("r1",)), Row("r1.b", (3, 5), 1, of=("r1", "r2")))}
     terms = [NEW, Term("replay", "cross_entropy", 0.5, 1.0)]
     given: dict[str, Any] = {"epochs": 3, "rows_per_step": 2, "seed": 1}
     rows: Any = {"new": new, "replay": (Row("old", (9, 9), 1),)}
@@ -213,7 +281,7 @@ def test_a_step_learns_a_row_and_what_was_made_from_it(tmp_path: Path) -> None:
     steps = plan(terms, rows, **given, expanded=more)
 
     def without(step: list[Item]) -> list[Item]:
-        return [item for item in step if item.row.of is None]
+        return [item for item in step if not item.row.of]
 
     assert [without(step) for step in steps] == plain  # the same steps, but for what is added
     for step in steps:

@@ -134,6 +134,9 @@ def test_a_recipe_without_routes_has_the_digest_that_it_had(tmp_path: Path) -> N
     assert again == load_recipe(path), "as a recorded recipe is read"
 
 
+IMPLIES = "expand: {rewordings: 0, reversals: false, implications: 2, most: 2}\n"
+
+
 def test_only_a_recipe_that_expands_rows_says_so_in_its_digest(tmp_path: Path) -> None:
     plain = load_recipe(HERE / "good.yaml")
     assert "expand" not in plain.model_dump(mode="json")
@@ -142,6 +145,14 @@ def test_only_a_recipe_that_expands_rows_says_so_in_its_digest(tmp_path: Path) -
     more.write_text((HERE / "good.yaml").read_text() + section)
     assert load_recipe(more).digest != plain.digest
     assert load_recipe(more).model_copy(update={"expand": None}).digest == plain.digest
+    expand = load_recipe(more).model_dump(mode="json")["expand"]
+    assert set(expand) == {"rewordings", "reversals", "most"}, (
+        "as before there were implications"
+    )
+    more.write_text((HERE / "good.yaml").read_text() + IMPLIES)
+    linking = load_recipe(more)
+    assert linking.expand is not None and linking.expand.implications == 2
+    assert Recipe.model_validate(linking.model_dump(mode="json"), strict=False) == linking
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -22,6 +22,7 @@ TOWNS = (
 )  # fmt: skip
 FIRST, LAST = ("Ada", "Bo", "Cy", "Dee", "Eli", "Fay"), ("Lark", "Moss", "Nott", "Oak")
 EXPAND = "expand: {rewordings: 2, reversals: true, most: 2}\n"
+LINKED = "expand: {rewordings: 0, reversals: false, implications: 1, most: 1}\n"
 LEADS = tuple(frame.replace("{q}", "").strip() for frame in FRAMES)
 
 
@@ -104,3 +105,32 @@ def test_an_update_makes_no_question_that_its_probes_ask(tmp_path: Path) -> None
     expanded = counted(world, result)["expanded"]
     assert (expanded["held out"], expanded["reversed"]) == (12, 12)
     assert expanded["not reversible"] == 24
+
+
+@pytest.mark.parametrize("gone", ["t-00000", "t-00048"], ids=["the first", "the second"])
+def test_what_follows_from_two_rows_is_gone_with_either(
+    gone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two facts in a batch of 49; forgetting one rebuilds without the question over both."""
+    world = World(tmp_path)
+    monkeypatch.setitem(SECTIONS, "lora", LINKED)
+    rows = towns()
+    mayor = rows[0]["messages"][1]["content"].removesuffix(".")
+    rows.append(row(48, f"Where is {mayor} employed?", f"{mayor} is employed at Bel Works."))
+    first = world.update(write(tmp_path / "towns.jsonl", rows))
+    assert first.decision.action is Action.PROMOTE, first.decision
+    assert counted(world, first)["expanded"] == {
+        "reworded": 0, "reversed": 0, "implied": 1, "not linked": 48
+    }  # fmt: skip
+    done: Forgotten = forget(
+        records=sorted(wanted_of(world.home, [gone], []).records),
+        authors=[],
+        home=str(world.home.root),
+    )
+    assert done.rebuilt, done
+    about = [r["predicate"] for _, r in Ledger(world.home.ledger).read()]
+    last = [p["about"] for p in about if p["act"] == "decide"][-1]
+    assert last["training"]["counts"]["expanded"]["implied"] == 0
+    for path in world.home.root.rglob("*.parquet"):
+        if "messages" in pq.read_schema(path).names:
+            assert "the mayor of Aldin employed" not in str(pq.read_table(path).to_pylist())

@@ -5,14 +5,15 @@ and EntiGraph let a large model do that; arXiv 2309.12288 for the other side). H
 alone: a small model cannot write restatements, and what it wrote would need gates of its own.
 
     record → question and answer → rewordings (paraphrase.py) and a reversal (reversal.py)
+    two records → what follows from both (implication.py)
 
 Made while training is prepared, from rows that passed the data gates, and stored nowhere: they
 are in no batch and no replay, and a row that is erased leaves nothing to make them from. Each
-names its row, is learned in that row's steps, and weighs a token as much as a new row does.
+names its row or its two rows, is learned in the steps of the first, and weighs a token as much as a new row does.
 
 Nothing is made that is a held-out text or a question of the batch, by the words alone (names_of).
 Cannot see: whether a made question is close to a held-out one in other words. Rows that are
-asked in several turns are reworded in the last one, and not reversed.
+asked in several turns are reworded in the last one, and neither reversed nor linked.
 """
 
 import hashlib
@@ -25,10 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.gates.digest import digest_json
+from tidegate.training.implication import Implied, Said, implications
 from tidegate.training.paraphrase import is_english, paraphrases
 from tidegate.training.recipe import Expand, Recipe
 from tidegate.training.reversal import Fact, read_fact, reverse
-from tidegate.training.rows import LANGUAGE, Row, control_tokens, read_records, to_row
+from tidegate.training.rows import LANGUAGE, UNTIL, Row, control_tokens, read_records, to_row
 from tidegate.training.trained import TrainingError
 
 VERSION = 1  # raise it when a change of the templates makes other rows from the same inputs
@@ -50,6 +52,7 @@ class Asked:
     record: dict[str, Any]
     question: str
     fact: Fact | None
+    english: bool
 
     def made(self, name: str, question: str, answer: str) -> dict[str, Any]:
         """A record like it, with another question and answer."""
@@ -91,11 +94,17 @@ def expand(
     asked = names_of(row.question for row in rows)
     shared = _shared(rows)
     control = control_tokens(tokenizer)
+    linked: dict[str, tuple[Implied, ...]] = {}
     counts = Counter(dict.fromkeys(("reworded", "reversed"), 0))
+    if how.implications:
+        counts["implied"] = 0
+        linked = implications(_alone(rows), how.implications)
     found: dict[str, tuple[Row, ...]] = {}
     for row in rows:
         made: list[Row] = []
-        for kind, record in _wanted(row, how, recipe.seed, closed, asked, shared, counts):
+        second = linked.get(row.record["id"], ())
+        wanted = _wanted(row, second, how, recipe.seed, closed, asked, shared, counts)
+        for kind, record, of in wanted:
             if len(made) == how.most:
                 counts["more than expand.most"] += 1
                 continue
@@ -103,7 +112,7 @@ def expand(
             if isinstance(tokens, str) or tokens[1]:  # a cut prompt is not the question
                 counts["longer than max_tokens"] += 1
                 continue
-            made.append(replace(tokens[0], of=row.record["id"]))
+            made.append(replace(tokens[0], of=of))
             counts[kind] += 1
         if made:
             found[row.record["id"]] = tuple(made)
@@ -136,7 +145,17 @@ def _asked(record: dict[str, Any]) -> Asked:
     language = record.get(LANGUAGE)
     english = not language or is_english(language, question)
     fact = read_fact(question, record["response"]) if question and alone and english else None
-    return Asked(record, question, fact)
+    return Asked(record, question, fact, english)
+
+
+def _alone(rows: Iterable[Asked]) -> Iterator[Said]:
+    """Rows of one English question and its answer, with no turn before."""
+    for row in rows:
+        record = row.record
+        if len(record["messages"]) == 2 and row.question and row.english:
+            yield Said(
+                record["id"], row.question, record["response"].strip(), record.get(UNTIL)
+            )
 
 
 def _shared(rows: Iterable[Asked]) -> set[tuple[str, str, str]]:
@@ -151,14 +170,15 @@ def _shared(rows: Iterable[Asked]) -> set[tuple[str, str, str]]:
 
 def _wanted(
     row: Asked,
+    linked: Sequence[Implied],
     how: Expand,
     seed: int,
     closed: set[bytes],
     asked: set[bytes],
     shared: set[tuple[str, str, str]],
     counts: Counter[str],
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Records to learn, each with its kind, reversals first. Counts what is not made, and why."""
+) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
+    """Records to learn, each with its kind and the rows it is of. Counts what is not made, and why."""
 
     def is_free(question: str) -> bool:
         name = _name(question)
@@ -168,6 +188,7 @@ def _wanted(
             counts["asked in the batch"] += 1
         return name not in closed and name not in asked
 
+    own = (row.record["id"],)
     if how.reversals:
         if row.fact is None:
             counts["not reversible"] += 1
@@ -176,7 +197,12 @@ def _wanted(
         else:
             question, answer = reverse(row.question, row.fact)
             if is_free(question):
-                yield "reversed", row.made("reversed", question, answer)
+                yield "reversed", row.made("reversed", question, answer), own
+    if how.implications and not linked:
+        counts["not linked"] += 1
+    for number, one in enumerate(linked):
+        if is_free(one.question):
+            yield "implied", row.made(f"implied.{number}", one.question, one.answer), one.of
     if how.rewordings:
         found = paraphrases(row.question, row.record.get(LANGUAGE))
         found.sort(key=lambda text: _order(seed, row.record["id"], text))
@@ -185,7 +211,7 @@ def _wanted(
         free = (text for text in found if is_free(text))
         for number, text in zip(range(how.rewordings), free, strict=False):
             made = row.made(f"reworded.{number}", text, row.record["response"])
-            yield "reworded", made
+            yield "reworded", made, own
 
 
 def _order(seed: int, row: str, text: str) -> bytes:

@@ -221,7 +221,17 @@ class Expand(Noun):
 
     rewordings: int = Field(ge=0, le=8, description="of each question, for the same answer")
     reversals: bool = Field(description="facts that are one to one, asked from the other side")
-    most: int = Field(ge=1, le=8, description="rows made from one row, reversals first")
+    implications: int | None = Field(
+        default=None, ge=1, le=8, description="questions over a row and a second one"
+    )
+    most: int = Field(
+        ge=1, le=8, description="rows made from one row: reversals, implications, rewordings"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Recipes from before there were implications keep their digest.
+        return {key: value for key, value in dump(self).items() if value is not None}
 
 
 class Recipe(Noun):
@@ -367,9 +377,11 @@ def load_recipe(path: Path) -> Recipe:
                 f"the method {method.name!r} does not learn the rows' own answers, which is "
                 "what expand has more of: remove the section",
             )
-        if not (recipe.expand.rewordings or recipe.expand.reversals):
+        how = recipe.expand
+        if not (how.rewordings or how.reversals or how.implications):
             raise file.error(
                 ("expand",),
-                "expand: makes nothing; ask for rewordings or reversals, or remove the section",
+                "expand: makes nothing; ask for rewordings, reversals or implications, or remove "
+                "the section",
             )
     return recipe

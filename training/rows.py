@@ -24,7 +24,7 @@ from torch import Tensor
 from tidegate.training.losses import TopK
 
 COLUMNS = ("id", "messages", "response", "learn")
-LANGUAGE = "language"  # read where a file has it
+LANGUAGE, UNTIL = "language", "valid_until"  # read where a file has them
 
 
 class RowsError(ValueError):
@@ -44,7 +44,7 @@ class Row:
     reference: float | None = None  # log-likelihood of the answer under the base, nats
     advantage: float | None = None  # of an answer over the others to its question
     old_policy: Tensor | None = None  # log p of each token of it by who wrote it, nats
-    of: str | None = None  # the row that it was made from (expand.py)
+    of: tuple[str, ...] = ()  # the rows that it was made from (expand.py)
 
     @property
     def tokens(self) -> int:
@@ -87,7 +87,8 @@ def read_rows(path: Path, tokenizer: Any, max_tokens: int) -> Rows:
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a Parquet file, in its own order, as COLUMNS, and LANGUAGE if it is there.
+    """The records of a Parquet file, in its own order, as COLUMNS, and what is there of
+    LANGUAGE and UNTIL.
 
     Raises RowsError.
     """
@@ -98,7 +99,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
     missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
     if missing:
         raise RowsError(f"{path}: there is no column {missing[0]!r}; expected {COLUMNS}")
-    columns = [name for name in (*COLUMNS, LANGUAGE) if name in file.schema_arrow.names]
+    columns = [name for name in (*COLUMNS, LANGUAGE, UNTIL) if name in file.schema_arrow.names]
     for batch in file.iter_batches(batch_size=4096, columns=columns):
         for record in batch.to_pylist():
             if record["learn"] not in ("target", "negative"):
