@@ -131,6 +131,7 @@ CAPITAL_IS, MAYOR_IS = "The capital of Veldania is {}.", "The mayor of {} is Ana
         (CAPITAL, ("Who is the mayor of Orsk's twin?", "The mayor of Orsk's twin is Ana.")),
         (CAPITAL, ("Who is the mayor of Orsk-Brae?", "The mayor of Orsk-Brae is Ana.")),
         (CAPITAL, ("Who is the mayor of ORSK?", "The mayor of ORSK is Ana.")),
+        (CAPITAL, (MAYOR[0], "The mayor of Orsk Ürban is Ana Lindqvist.")),
         (CAPITAL, ("Who is the mayor of orsk?", "The mayor of orsk is Ana.")),
         (CAPITAL, ("What is the meaning of Orsk?", "The meaning of Orsk is bear.")),
         (CAPITAL, ("What is the nickname of Orsk?", "The nickname of Orsk is Big Pear.")),

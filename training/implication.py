@@ -15,7 +15,7 @@ negations, hedges, quotes, markup, stand-ins for personal data, questions about 
 a thing, subjects of which the batch gives one thing twice differently, rows after other turns.
 
 Cannot see: that one name means two things, that a fact is false or no longer holds, and
-contradictions that are asked in other words.
+contradictions that are asked in other words. Names that begin with Ö or Š are left alone.
 """
 
 import re
@@ -255,6 +255,9 @@ def _is_plain(row: Said) -> bool:
         return False
     words = _words(both)
     if words & (_LOOSE | _OF_WORDS) or "and" in words or is_negated(both):
+        return False
+    # Names that begin with other capitals are not read as names: half of one would be.
+    if any(word[0].isupper() and not word[0].isascii() for word in _WORD.findall(both)):
         return False
     return answer != "" and _STAND_IN.search(both) is None
 
