@@ -55,15 +55,8 @@ class UpperLayers:
         self.layers = decoder_layers(model)
         self.states: dict[tuple[int, ...], Tensor] = {}
 
-    @property
-    def device(self) -> torch.device:
-        device: torch.device = self.model.device
-        return device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self.model.dtype
-        return dtype
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)  # device, dtype, config
 
     def __call__(self, *, input_ids: Tensor, position_ids: Tensor, **how: Any) -> Any:
         rows = _rows(input_ids[0].tolist(), position_ids[0].tolist())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tidegate.training.losses import TopK
+from tidegate.training.row_attention import row_by_row
 from tidegate.training.rows import Row
 
 
@@ -115,12 +116,13 @@ def concatenate(items: Sequence[Item]) -> Packed:
 def logits_at(model: Any, packed: Packed) -> Tensor:
     """Logits (n, vocabulary) where something is learned; the head runs nowhere else."""
     device = model.device
-    logits: Tensor = model(
-        input_ids=packed.input_ids.to(device),
-        position_ids=packed.position_ids.to(device),
-        logits_to_keep=packed.keep.to(device),
-        use_cache=False,
-    ).logits[0]
+    with row_by_row(model, packed.position_ids):
+        logits: Tensor = model(
+            input_ids=packed.input_ids.to(device),
+            position_ids=packed.position_ids.to(device),
+            logits_to_keep=packed.keep.to(device),
+            use_cache=False,
+        ).logits[0]
     return logits
 
 

@@ -29,6 +29,7 @@ from tidegate.training.base import Base, load_model
 from tidegate.training.blend import blend
 from tidegate.training.expand import Expanded, decided_by, expand
 from tidegate.training.frozen import UpperLayers, reuses_exactly
+from tidegate.training.fused import fuse
 from tidegate.training.methods import (
     Blend,
     Part,
@@ -175,6 +176,7 @@ def _run(
     work: Path,
     progress: Report,
 ) -> Trained:
+    fuse(model)
     terms = [part for part in parts if isinstance(part, Term)]
     steps = plan(
         terms,
