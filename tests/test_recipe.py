@@ -23,6 +23,7 @@ MISTAKES = {
     "bad_expand_self_taught": (13, "does not learn the rows' own answers"),
     "bad_expand_too_many": (13, "rewordings"),
     "bad_expand_unknown_key": (13, "paraphrases"),
+    "bad_frozen_none": (8, "frozen_layers"),
     "bad_key_twice": (13, "'seed' was already set on line 12"),
     "bad_missing_key": (1, "seed: Field required"),
     "bad_name_with_spaces": (1, "recipe"),

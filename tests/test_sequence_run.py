@@ -44,6 +44,8 @@ def tiny_arms(*names: str) -> tuple[Arm, ...]:
                 )
             if recipe.subspace is not None:  # 16 directions in its smallest layer
                 changed["rank"] = 8
+            if recipe.frozen_layers is not None:  # of two layers
+                changed["frozen_layers"] = 1
             if recipe.method == "sparse":
                 changed["learning_rate"] = 0.05
             recipe = recipe.model_copy(update=changed)

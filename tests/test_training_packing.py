@@ -1,11 +1,13 @@
 """Packed rows are computed as if each stood alone; losses do not depend on the packing."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional
+from transformers import MistralConfig, MistralForCausalLM
 
 from tests.tiny import tiny_base
 from tidegate.training.base import find_base, load_model
@@ -13,6 +15,7 @@ from tidegate.training.losses import cross_entropy, kl_to_teacher, top_k
 from tidegate.training.methods import Term
 from tidegate.training.packing import Item, concatenate, logits_at, pack, packs_exactly
 from tidegate.training.plan import plan
+from tidegate.training.row_attention import NAME, row_by_row
 from tidegate.training.rows import Row
 
 
@@ -167,3 +170,38 @@ class TestPlan:
     def test_the_seed_alone_decides(self) -> None:
         assert self.made() == self.made()
         assert self.made(1) != self.made()
+
+
+@pytest.mark.parametrize("window", [None, 5])
+def test_rows_attend_as_under_the_models_own_mask(window: int | None, tmp_path: Path) -> None:
+    """Full attention, and a sliding window that is shorter than the rows."""
+    config = MistralConfig(
+        vocab_size=259,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=window,
+        initializer_range=0.2,
+    )
+    torch.manual_seed(0)
+    model: Any = MistralForCausalLM(config).eval()
+    one = concatenate([Item("new", r) for r in ROWS])
+    given: dict[str, Any] = {"input_ids": one.input_ids, "position_ids": one.position_ids}
+    gradients = []
+    for apart in (False, True):
+        model.zero_grad()
+        with row_by_row(model, one.position_ids) if apart else contextlib.nullcontext():
+            assert (model.config._attn_implementation == NAME) is apart
+            logits = model(**given, use_cache=False).logits
+        torch.autograd.backward(logits.square().mean())
+        gradients.append((logits.detach(), model.model.embed_tokens.weight.grad.clone()))
+    assert model.config._attn_implementation == "sdpa"
+    for whole, cut in zip(*gradients, strict=True):
+        assert bool(whole.any())
+        assert torch.allclose(whole, cut, rtol=1e-3, atol=1e-5)
+    if window:
+        config.sliding_window = None
+        free = model(**given, use_cache=False).logits
+        assert not torch.allclose(free, gradients[1][0], atol=1e-2), "the window matters"

@@ -45,7 +45,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def tiny_base(folder: Path, *, seed: int = 0) -> Path:
+def tiny_base(folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
     """Save a tiny Llama and its tokenizer as a Hugging Face folder; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = tiny_tokenizer()
@@ -54,7 +54,7 @@ def tiny_base(folder: Path, *, seed: int = 0) -> Path:
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,

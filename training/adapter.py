@@ -17,13 +17,23 @@ from tidegate.gates.digest import canonical
 from tidegate.gates.types import Digest
 from tidegate.training.adapter_digest import CONFIG, WEIGHTS, adapter_digest, normalised
 from tidegate.training.base import Base, BaseError, refuse_pickled_adapter
+from tidegate.training.frozen import decoder_layers
 from tidegate.training.recipe import Recipe
 
 
 def new_adapter(model: Any, recipe: Recipe) -> PeftModel:
-    """A fresh LoRA on the modules that the recipe lists; it changes nothing until trained."""
+    """A fresh LoRA on the modules that the recipe lists; it changes nothing until trained.
+
+    Raises BaseError if the base has no such modules, or none above the frozen layers.
+    """
+    layers = adapted_layers(model, recipe)
+    # peft passes over a target that is in no layer once layers are chosen: lm_head, say.
+    scopes = [decoder_layers(model)[n] for n in layers] if layers else [model]
     linear = {
-        n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear)
+        name.rsplit(".", 1)[-1]
+        for scope in scopes
+        for name, module in scope.named_modules()
+        if isinstance(module, nn.Linear)
     }
     unknown = sorted(set(recipe.targets) - linear)
     if unknown:
@@ -35,6 +45,7 @@ def new_adapter(model: Any, recipe: Recipe) -> PeftModel:
         r=recipe.rank,
         lora_alpha=recipe.alpha,  # type: ignore[arg-type, unused-ignore]  # peft says int
         target_modules=list(recipe.targets),
+        layers_to_transform=layers,
         lora_dropout=0.0,
         bias="none",
         task_type="CAUSAL_LM",
@@ -59,7 +70,36 @@ def continue_adapter(model: Any, recipe: Recipe, parent: Path) -> PeftModel:
             f"{parent}: the champion's adapter is on {found.get('target_modules')}, the "
             f"recipe's targets are {list(recipe.targets)}; a continued adapter keeps its shape"
         )
+    layers = adapted_layers(model, recipe)
+    if found.get("layers_to_transform") != layers:
+        raise BaseError(
+            f"{parent}: the champion's adapter is on "
+            f"{_said(found.get('layers_to_transform'))} of the base, and the recipe's "
+            f"frozen_layers {recipe.frozen_layers or 0} leaves {_said(layers)}; a continued "
+            "adapter keeps its shape"
+        )
     return PeftModel.from_pretrained(model, str(parent), is_trainable=True)
+
+
+def adapted_layers(model: Any, recipe: Recipe) -> list[int] | None:
+    """The numbers of the layers that the recipe adapts; None: all. Raises BaseError if none."""
+    if recipe.frozen_layers is None:
+        return None
+    count = len(decoder_layers(model))
+    if recipe.frozen_layers >= count:
+        raise BaseError(
+            f"the base has {count} layers, and frozen_layers {recipe.frozen_layers} leaves none "
+            f"to adapt; it can be at most {count - 1}"
+        )
+    return list(range(recipe.frozen_layers, count))
+
+
+def _said(layers: object) -> str:
+    if not layers:
+        return "all layers"
+    if isinstance(layers, list):
+        return f"layers {layers[0]} to {layers[-1]}"
+    return f"layer {layers}"
 
 
 def save_adapter(model: PeftModel, base: Base, folder: Path) -> Digest:

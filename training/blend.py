@@ -146,6 +146,6 @@ def same_shape(
     if not alike or shapes != {name: w.shape for name, w in after.items()}:
         raise BaseError(
             f"{trained}: is of another shape than its parent {parent}; only adapters of the "
-            "same rank, alpha and targets have something between them"
+            "same rank, alpha, targets and layers have something between them"
         )
     return before

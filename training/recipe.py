@@ -245,6 +245,9 @@ class Recipe(Noun):
     alpha: Number = Field(gt=0, le=4096)
     # Named one by one: peft's "all-linear" cannot be combined with a choice of layers.
     targets: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    frozen_layers: int | None = Field(
+        default=None, ge=1, le=4096, description="first layers of the base without an adapter"
+    )
     learning_rate: Number = Field(gt=0, le=0.1)
     epochs: int = Field(ge=1, le=1000)
     rows_per_step: int = Field(ge=1, le=65_536, description="new rows for each optimiser step")

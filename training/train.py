@@ -28,6 +28,8 @@ from tidegate.training.anchors import read_anchors
 from tidegate.training.base import Base, load_model
 from tidegate.training.blend import blend
 from tidegate.training.expand import Expanded, decided_by, expand
+from tidegate.training.frozen import UpperLayers, reuses_exactly
+from tidegate.training.fused import fuse
 from tidegate.training.methods import (
     Blend,
     Part,
@@ -174,6 +176,7 @@ def _run(
     work: Path,
     progress: Report,
 ) -> Trained:
+    fuse(model)
     terms = [part for part in parts if isinstance(part, Term)]
     steps = plan(
         terms,
@@ -184,6 +187,14 @@ def _run(
         expanded=made.rows,
     )
     packed = packs_exactly(model, read["new"].rows[0], read["new"].rows[-1])
+    room = recipe.max_tokens if packed else 0
+    asked: Any = model
+    noted: dict[str, float] = {**start.after} if start else {}
+    if recipe.frozen_layers:
+        upper = UpperLayers(model, recipe.frozen_layers)
+        reuses = reuses_exactly(upper, (read["new"].rows[0], read["new"].rows[-1]), room)
+        asked = upper if reuses else model
+        noted["frozen.reused"] = float(reuses)
     parameters = list(checkpoint.trained_parameters(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=recipe.weight_decay)
     work.mkdir(parents=True, exist_ok=True)
@@ -194,11 +205,11 @@ def _run(
     started, tokens_here = time.monotonic(), 0
 
     for number in range(len(history), len(steps)):
-        packs = pack(steps[number], recipe.max_tokens if packed else 0)
+        packs = pack(steps[number], room)
         rate = learning_rate(recipe, number, len(steps))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        losses = backward(model, terms, packs, beta, recipe.rewarded)
+        losses = backward(asked, terms, packs, beta, recipe.rewarded)
         for penalty in prepared.penalties:
             losses["fisher"] = penalty.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, recipe.clip))
@@ -230,7 +241,6 @@ def _run(
             standing = checkpoint.Standing(number + 1, notes)
             checkpoint.save(work, inputs, standing, model, optimizer)
 
-    noted = {**start.after} if start else {}
     if prepared.subspaces:
         noted["osf.leak"] = prepared.subspaces.leak()
     if prepared.timescales:

@@ -13,6 +13,7 @@ BENCHES = {
     "ingest": [["100000"], ["1000000"]],
     "check": [["100000"]],
     "train": [[]],
+    "sft": [[]],
     "evals": [[]],
     "sequential": [[]],
     "privacy": [[]],
