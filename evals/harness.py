@@ -49,7 +49,10 @@ if TYPE_CHECKING:  # importing them takes seconds, and a command line must not w
 Role = Literal["candidate", "champion", "anchor"]
 CHUNK = 16  # items; small enough to stop early, large enough for full trees
 FEWSHOT_SEED = 1234  # lm-eval's own default
-CODE = tuple(Path(__file__).parent / name for name in ("harness.py", "samples.py", "scorer.py"))
+CODE = tuple(
+    Path(__file__).parent / name
+    for name in ("harness.py", "prefix.py", "samples.py", "scorer.py")
+)
 # Read once: what is running is what was there when it was imported.
 SCORER = digest_json({file.name: digest_file(file) for file in CODE})
 LIBRARIES = ("lm_eval", "peft", "tokenizers", "torch", "transformers")

@@ -8,6 +8,9 @@ the start of two answers) is one path. Each node attends to its ancestors only, 
 head runs only at nodes whose next token is scored. On SmolLM2-135M and two cores this is
 about four times as fast as lm-eval's own rows; see infra/bench/evals.py.
 
+A cartridge stands before the root: every node attends to its keys and values, and depths count
+from behind it. They are handed to the base directly, because peft takes no such mask beside them.
+
 The numbers are lm-eval's: tests hold them to 1e-4 of stock HFLM. A model that does not take
 such a mask and such positions (a prompt-tuned one, one without attention) is found out on a
 probe before anything is scored, and then scored by lm-eval's own rows.
@@ -23,6 +26,8 @@ import torch
 from lm_eval import utils
 from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedTokenizerBase
+
+from tidegate.evals.prefix import prefix_tokens
 
 Tokens = list[int]
 Request = tuple[tuple[str, str] | None, Tokens, Tokens]  # texts, context, continuation
@@ -51,11 +56,17 @@ class Scorer(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         """`scored` is called with the number of requests done after each forward pass."""
         super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=ROWS)
         self.scored = scored
+        self.before = prefix_tokens(model)
         self.lengths: dict[tuple[str, ...], int] = {}
         self.forwarded = 0
         self.tree_tokens = tree_tokens
         if not self._trees_agree():
             self.tree_tokens = 0
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that the model reads at once, behind a cartridge if it has one."""
+        return int(super().max_length) - self.before
 
     @property
     def how(self) -> str:
@@ -118,12 +129,21 @@ class Scorer(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     @torch.inference_mode()
     def _score(self, tree: "Tree") -> Iterator[tuple[int, Scored]]:
         nodes = sorted({node for request in tree.requests for node in request.nodes})
-        logits = self.model(
+        model, more = self.model, {}
+        mask = tree.mask(model.dtype).to(self.device)
+        positions = torch.tensor([tree.depths], device=self.device)
+        if self.before:
+            more["past_key_values"] = model.get_prompt(1)
+            model = model.get_base_model()
+            mask = torch.nn.functional.pad(mask, (self.before, 0))  # of zeros: all look there
+            positions = positions + self.before
+        logits = model(
             input_ids=torch.tensor([tree.tokens], device=self.device),
-            position_ids=torch.tensor([tree.depths], device=self.device),
-            attention_mask=tree.mask(self.model.dtype).to(self.device),
+            position_ids=positions,
+            attention_mask=mask,
             logits_to_keep=torch.tensor(nodes, device=self.device),
             use_cache=False,
+            **more,
         ).logits[0]
         row = {node: i for i, node in enumerate(nodes)}
         rows = [row[node] for request in tree.requests for node in request.nodes]
@@ -141,10 +161,6 @@ class Scorer(HFLM):  # type: ignore[misc]  # lm-eval is untyped
 
     def _trees_agree(self) -> bool:
         """Whether a few made-up requests score the same in a tree as in lm-eval's rows."""
-        if getattr(self.model, "active_peft_config", None) is not None and (
-            self.model.active_peft_config.is_prompt_learning
-        ):
-            return False
         some = [1 + i * 37 % (self.vocab_size - 1) for i in range(12)]
         probe: list[Request] = [
             (None, some[:6], some[6:9]),
@@ -154,8 +170,8 @@ class Scorer(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         try:
             trees = [self._score(tree) for tree in plant(probe, self.tree_tokens)]
             ours = dict(scored for tree in trees for scored in tree)
-        except (TypeError, ValueError, RuntimeError):
-            return False  # it does not take a mask or positions of ours
+        except (AttributeError, TypeError, ValueError, RuntimeError):
+            return False  # it does not take a mask, positions or a prefix of ours
         stock = super()._loglikelihood_tokens(probe, disable_tqdm=True)
         within = max(AGREES, 25 * torch.finfo(self.model.dtype).eps)
         return all(abs(ours[i][0] - stock[i][0]) < within for i in range(len(probe)))

@@ -122,7 +122,8 @@ class Update:
             "rows": str(batch.rows),
             "seed": str(recipe.seed),
             "learning_rate": str(recipe.learning_rate),
-            "rank": str(recipe.rank),
+            **({"rank": str(recipe.rank)} if recipe.rank is not None else {}),
+            **({"tokens": str(recipe.cartridge.tokens)} if recipe.cartridge else {}),
             "epochs": str(recipe.epochs),
         }
         run_id = line.registry.runs.start_update(line.name, work.name, params)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tidegate.evals.prefix import prefix_tokens
 from tidegate.gates.digest import digest_bytes
 from tidegate.gates.types import Broken, Measurement
 from tidegate.training.base import Base, load_model
@@ -161,7 +162,7 @@ def _answer() -> None:
         "unended": unended,
         "seconds_per_token": seconds / tokens,
         "template": _template(tokenizer),
-        "delta_norm": _delta_norm(model),
+        "delta_norm": _delta_norm(model, tokenizer),
         "logits": _logits(model, tokenizer),
     }
     json.dump(answer, sys.stdout, allow_nan=False)
@@ -171,8 +172,20 @@ def _template(tokenizer: Any) -> str:
     return digest_bytes(str(tokenizer.chat_template).encode())
 
 
-def _delta_norm(model: Any) -> float:
-    """How much the adapter adds to the layers that it is on: a share of their Frobenius norm."""
+def _delta_norm(model: Any, tokenizer: Any) -> float:
+    """How much the adapter adds to the layers that it is on: a share of their Frobenius norm.
+
+    A cartridge adds to no layer. Of one it is by how much its keys and values are larger or
+    smaller, a token, than those that the base makes of the prompts: a share of these.
+    """
+    if prefix_tokens(model):
+        cartridge = _size(model.get_prompt(1))
+        base, own = model.get_base_model(), []
+        for prompt in PROMPTS:
+            ids = _ids(tokenizer, prompt, model.device)
+            own.append(_size(base(input_ids=ids, use_cache=True).past_key_values))
+        usual = math.fsum(own) / len(own)
+        return abs(cartridge - usual) / usual
     added = before = 0.0
     for layer in model.modules():
         if not hasattr(layer, "get_delta_weight"):
@@ -181,6 +194,16 @@ def _delta_norm(model: Any) -> float:
             added += float(layer.get_delta_weight(name).float().square().sum())
         before += float(layer.get_base_layer().weight.float().square().sum())
     return math.sqrt(added / before)
+
+
+def _size(cache: Any) -> float:
+    """Root of the mean, over tokens, of the squared norm of all keys and values of a token."""
+    squares = sum(
+        float(t.float().square().sum())
+        for layer in cache.layers
+        for t in (layer.keys, layer.values)
+    )
+    return math.sqrt(squares / cache.get_seq_length())
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ from tidegate.gates.types import (
     Ruling,
 )
 from tidegate.training.anchors import make_anchors
+from tidegate.training.kinds import refuse_other_kind
 from tidegate.training.recipe import Recipe, load_recipe
 from tidegate.training.train import train
 from tidegate.training.trained import Trained, TrainingError
@@ -145,6 +146,7 @@ def update(
     )
     with one_at_a_time(place, model):
         line = opened(model, how.base, place, tracking_uri)
+        refuse_other_kind(how, line.champion.adapter)
         arrived = (
             place.updates / "arrived" / short_hex({"drops": sorted(drops), "model": model})
         )

@@ -17,8 +17,8 @@ class Facts(Noun):
 
     base: Digest
     method: str
-    rank: int
-    alpha: float
+    rank: int | None = Field(description="None: the adapter is no LoRA")
+    alpha: float | None
     learning_rate: float
     epochs: int
     sources: tuple[str, ...] = Field(description="of the batch, as ingested")
@@ -60,7 +60,7 @@ def _outside(envelope: Envelope, facts: Facts) -> list[str]:
         # Named by count only: the name of a source comes from the drop.
         if strange:
             found.append(f"{len(strange)} sources are not among {', '.join(sources)}")
-    limits: tuple[tuple[str, Range | None, float], ...] = (
+    limits: tuple[tuple[str, Range | None, float | None], ...] = (
         ("rank", envelope.recipe.rank, facts.rank),
         ("alpha", envelope.recipe.alpha, facts.alpha),
         ("learning_rate", envelope.recipe.learning_rate, facts.learning_rate),
@@ -68,11 +68,15 @@ def _outside(envelope: Envelope, facts: Facts) -> list[str]:
         ("rows", envelope.data.rows, facts.rows),
         ("replay_share", envelope.data.replay_share, facts.replay_share),
     )
-    found += [
-        f"{name} {value:g} is outside {allowed}"
-        for name, allowed, value in limits
-        if allowed is not None and value not in allowed
-    ]
+    for name, allowed, value in limits:
+        if allowed is None:
+            continue
+        if (
+            value is None
+        ):  # a limit that says nothing about what this is does not let it through
+            found.append(f"{name} is limited to {allowed}, and the method has none")
+        elif value not in allowed:
+            found.append(f"{name} {value:g} is outside {allowed}")
     return found
 
 

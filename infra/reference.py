@@ -32,7 +32,7 @@ NOTE = "<!-- Written by `make docs` from the code. Do not edit. -->\n\n"
 USES = {
     "torch": "training and measuring",
     "transformers": "models, tokenizers, chat templates",
-    "peft": "LoRA adapters",
+    "peft": "LoRA adapters and cartridges",
     "mlflow": "runs, model versions, aliases, review pages",
     "great-expectations": "judging signal columns; Data Docs",
     "prefect": "flows, schedules, deployments",

@@ -66,6 +66,7 @@ def test_an_update_inside_the_envelope_needs_nobody(tmp_path: Path) -> None:
         ({"base": OTHER}, "the base is sha256:0000"),
         ({"method": "lora"}, "the method 'lora' is not one of anchored"),
         ({"rank": 17}, "rank 17 is outside <=16"),
+        ({"rank": None}, "rank is limited to <=16.0, and the method has none"),
         ({"alpha": 31.0}, "alpha 31 is outside 32.0..32.0"),
         ({"learning_rate": 6e-4}, "learning_rate 0.0006 is outside"),
         ({"learning_rate": float("nan")}, None),

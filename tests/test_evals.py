@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
-from peft import LoraConfig, PrefixTuningConfig, get_peft_model
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
 
 from tests.suites import ONE, choices, passages, run, tiny_model, write_suite
 from tests.tiny import tiny_base
@@ -143,7 +143,7 @@ def test_a_model_that_takes_no_tree_is_scored_in_rows(
     tiny: tuple[Any, Any], tmp_path: Path
 ) -> None:
     model, tokenizer = tiny
-    config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     prompted = get_peft_model(model, config)
     assert Scorer(prompted, tokenizer).how == "16 rows"
     suite = write_suite(tmp_path / "s", "sums", choices())

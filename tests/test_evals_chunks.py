@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peft import PrefixTuningConfig, get_peft_model
+from peft import PromptTuningConfig, get_peft_model
 
 from tests.suites import ONE, TWO, choices, run, tiny_model, write_suite
 from tests.tiny import tiny_base
@@ -203,7 +203,7 @@ def test_what_differs_is_named(tiny: tuple[Any, Any], tmp_path: Path) -> None:
     assert differ(settings(load_suite(suite.path))) == {"suite", "task version"}
     suite.path.write_text(text.replace("version: 2", "version: 1"))
     assert differ(settings(suite, chunk=3)) == {"chunk"}
-    config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     assert differ(settings(suite, model=get_peft_model(model, config))) == {"batches"}
     tokenizer.chat_template = tokenizer.chat_template.replace("assistant", "model")
     assert differ(settings(suite)) == {"chat template", "prompts"}

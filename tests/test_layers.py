@@ -11,7 +11,12 @@ ROOT = Path(__file__).parents[1]
 NOUNS = {"gates.types", "gates.digest", "gates.drafts", "gates.yaml_file"}
 MAY_IMPORT = {
     "gates": {"gates"},
-    "training": {"training", *NOUNS, "gates.signals.key_tokens"},
+    "training": {
+        "training",
+        *NOUNS,
+        "gates.signals.key_tokens",
+        "gates.signals.surrogates",  # whether a row was masked
+    },
     "evals": {"evals", *NOUNS, "gates.made", "gates.signals.behaviours"},
     "flows": {"flows", "training", "evals", "gates", "policies"},
 }

@@ -12,7 +12,7 @@ from torch.nn import functional
 from tests.tiny import tiny_base, tiny_records
 from tidegate.gates.digest import digest_folder
 from tidegate.gates.types import Progress, ignore_progress
-from tidegate.training import rollouts
+from tidegate.training import writer
 from tidegate.training.base import find_base, load_model
 from tidegate.training.recipe import (
     Demonstrated,
@@ -112,7 +112,7 @@ class Scripted:
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
         self.tokenizer = load_model(world.base)[1]
         self.answers, self.asked = [*answers], list[str]()
-        monkeypatch.setattr(rollouts, "sample", self.sample)
+        monkeypatch.setattr(writer, "sample", self.sample)
 
     def sample(
         self, _model: Any, _tokenizer: Any, prompts: Sequence[Sequence[int]], _how: Any

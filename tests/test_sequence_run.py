@@ -169,7 +169,7 @@ def test_the_script_writes_what_it_measured(series: Series, tmp_path: Path) -> N
 def test_arms_are_found_by_name() -> None:
     names = arm_names()
     assert {"lora", "lora@0.001", "anchored", "joint", "in-context"} <= set(names)
-    assert not {"dpo", "grpo", "kto", "sdft", "star"} & set(names)
+    assert not {"cartridge", "dpo", "grpo", "kto", "sdft", "star"} & set(names)
     assert [arm.name for arm in find_arms(("grpo", "sdft", "star"))] == ["grpo", "sdft", "star"]
     arms = {arm.name: arm for arm in find_arms(names, epochs=7)}
     recipe = arms["lora@0.001"].recipe

@@ -17,8 +17,28 @@ from tidegate.gates.digest import canonical
 from tidegate.gates.types import Digest
 from tidegate.training.adapter_digest import CONFIG, WEIGHTS, adapter_digest, normalised
 from tidegate.training.base import Base, BaseError, refuse_pickled_adapter
+from tidegate.training.cartridge import continue_cartridge, new_cartridge, settings_of
 from tidegate.training.frozen import decoder_layers
+from tidegate.training.kinds import made_by, refuse_other_kind
 from tidegate.training.recipe import Recipe
+from tidegate.training.self_study import beginning
+
+
+def begin_adapter(
+    model: Any, tokenizer: Any, recipe: Recipe, parent: Path | None, new: Path
+) -> PeftModel:
+    """The champion's adapter to be trained on, or a fresh one of the kind that the method makes.
+
+    new: the batch, with whose text a fresh cartridge begins. Raises BaseError if the champion's
+    is of another kind or shape, and TrainingError if a cartridge cannot begin.
+    """
+    refuse_other_kind(recipe, parent)
+    if made_by(recipe) == "lora":
+        return continue_adapter(model, recipe, parent) if parent else new_adapter(model, recipe)
+    if parent:
+        return continue_cartridge(model, recipe, parent)
+    ids = beginning(new, tokenizer, recipe, settings_of(recipe))
+    return new_cartridge(model, recipe, ids)
 
 
 def new_adapter(model: Any, recipe: Recipe) -> PeftModel:
@@ -35,16 +55,17 @@ def new_adapter(model: Any, recipe: Recipe) -> PeftModel:
         for name, module in scope.named_modules()
         if isinstance(module, nn.Linear)
     }
-    unknown = sorted(set(recipe.targets) - linear)
+    rank, alpha, targets = recipe.lora
+    unknown = sorted(set(targets) - linear)
     if unknown:
         raise BaseError(
             f"the base has no linear layer named {unknown[0]!r}; the recipe's targets can be "
             f"{', '.join(sorted(linear))}"
         )
     config = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,  # type: ignore[arg-type, unused-ignore]  # peft says int
-        target_modules=list(recipe.targets),
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type, unused-ignore]  # peft says int
+        target_modules=list(targets),
         layers_to_transform=layers,
         lora_dropout=0.0,
         bias="none",
@@ -58,17 +79,18 @@ def continue_adapter(model: Any, recipe: Recipe, parent: Path) -> PeftModel:
     """The champion's adapter, to be trained on. Raises BaseError if its shape is another."""
     refuse_pickled_adapter(parent)
     found = json.loads((parent / CONFIG).read_bytes())
+    rank, alpha, targets = recipe.lora
     shape = (found.get("peft_type"), found.get("r"), found.get("lora_alpha"))
-    if shape != ("LORA", recipe.rank, recipe.alpha):
+    if shape != ("LORA", rank, alpha):
         raise BaseError(
             f"{parent}: the champion's adapter is {shape[0]} of rank {shape[1]} and alpha "
-            f"{shape[2]}, the recipe asks for LORA of rank {recipe.rank} and alpha "
-            f"{recipe.alpha:g}; a continued adapter keeps its shape"
+            f"{shape[2]}, the recipe asks for LORA of rank {rank} and alpha "
+            f"{alpha:g}; a continued adapter keeps its shape"
         )
-    if sorted(found.get("target_modules") or ()) != sorted(recipe.targets):
+    if sorted(found.get("target_modules") or ()) != sorted(targets):
         raise BaseError(
             f"{parent}: the champion's adapter is on {found.get('target_modules')}, the "
-            f"recipe's targets are {list(recipe.targets)}; a continued adapter keeps its shape"
+            f"recipe's targets are {list(targets)}; a continued adapter keeps its shape"
         )
     layers = adapted_layers(model, recipe)
     if found.get("layers_to_transform") != layers:

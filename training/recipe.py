@@ -4,9 +4,8 @@ Like a policy, a recipe with one mistake is refused whole, before any work, with
 the mistake; and it says why it is as it is.
 """
 
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BeforeValidator,
@@ -18,13 +17,14 @@ from pydantic import (
 from tidegate.gates.digest import digest_json
 from tidegate.gates.types import Digest, Noun
 from tidegate.gates.yaml_file import YamlError, YamlFile, did_you_mean
-from tidegate.training.methods import NEW, Term, load_methods
+from tidegate.training.methods import load_methods
+from tidegate.training.recipe_checks import check_expand, check_kind, check_scale, check_written
 from tidegate.training.routes import Route, parse_routes
-from tidegate.training.verifiers import VERIFIERS
 
 __all__ = [
     "Anchors",
     "Answers",
+    "Cartridge",
     "Demonstrated",
     "Expand",
     "Fisher",
@@ -216,6 +216,34 @@ class Rewarded(Rollouts):
     top_p: Number = Field(default=1.0, ge=1, le=1, description="1: nothing is cut")
 
 
+class Cartridge(Rollouts):
+    """Keys and values before every prompt, and the self-study that they are learned by."""
+
+    top_k: int = Field(
+        default=50, ge=1, le=4096, description="tokens kept of what the base says"
+    )
+    tokens: int = Field(ge=2, le=65_536, description="of the cartridge, the first is frozen")
+    corpus_tokens: int = Field(
+        ge=16,
+        le=1 << 20,
+        description="of the batch's text that the base reads at once, at most",
+    )
+    asked: int = Field(
+        default=2,
+        ge=0,
+        le=1024,
+        description="questions that it asks itself about each such part",
+    )
+
+
+class Lora(NamedTuple):
+    """The shape of a LoRA: its rank, its alpha, and the linear layers that it is on."""
+
+    rank: int
+    alpha: float
+    targets: tuple[str, ...]
+
+
 class Expand(Noun):
     """Rows made from the new ones by templates, learned beside them (training/expand.py)."""
 
@@ -241,10 +269,13 @@ class Recipe(Noun):
     why: str = Field(min_length=1)
     base: str = Field(min_length=1, description="embedded model or folder")
     method: str = Field(description="a file of training/methods")
-    rank: int = Field(ge=1, le=1024)
-    alpha: Number = Field(gt=0, le=4096)
+    # These three where the method makes a LoRA, and nowhere else (training/kinds.py).
+    rank: int | None = Field(default=None, ge=1, le=1024)
+    alpha: Number | None = Field(default=None, gt=0, le=4096)
     # Named one by one: peft's "all-linear" cannot be combined with a choice of layers.
-    targets: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    targets: Annotated[tuple[str, ...] | None, Field(strict=False)] = Field(
+        default=None, min_length=1
+    )
     frozen_layers: int | None = Field(
         default=None, ge=1, le=4096, description="first layers of the base without an adapter"
     )
@@ -270,6 +301,7 @@ class Recipe(Noun):
     demonstrated: Demonstrated | None = None
     verified: Verified | None = None
     rewarded: Rewarded | None = None
+    cartridge: Cartridge | None = None
     expand: Expand | None = None
     scale: Annotated[tuple[Number, ...] | None, Field(strict=False)] = Field(
         default=None,
@@ -285,6 +317,13 @@ class Recipe(Noun):
     def answers(self) -> Answers | None:
         """What the parent is to write, if the method needs any of it."""
         return self.anchors or self.fisher or self.slots
+
+    @property
+    def lora(self) -> Lora:
+        """Raises ValueError where the method makes none."""
+        if self.rank is None or self.alpha is None or self.targets is None:
+            raise ValueError(f"the recipe {self.recipe!r} has no rank, alpha and targets")
+        return Lora(self.rank, self.alpha, self.targets)
 
     @model_serializer(mode="wrap")
     def _without_what_is_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -310,6 +349,7 @@ SECTIONS: dict[str, type[Noun]] = {
     "demonstrated": Demonstrated,
     "verified": Verified,
     "rewarded": Rewarded,
+    "cartridge": Cartridge,
     "expand": Expand,
 }
 # Those that a method has to read; a schedule and expansions go with any.
@@ -342,49 +382,12 @@ def load_recipe(path: Path) -> Recipe:
             raise file.error(
                 ("method",), f"the method {method.name!r} needs a section {section!r}"
             )
-    if len(set(recipe.targets)) != len(recipe.targets):
-        raise file.error(("targets",), "targets: a module is named twice")
-    for section in ("anchors", "fisher", "slots", "demonstrated", "verified", "rewarded"):
-        written: Sampling | None = getattr(recipe, section)
-        if written and written.max_new_tokens >= recipe.max_tokens:
-            raise file.error(
-                (section, "max_new_tokens"),
-                f"{section}.max_new_tokens: {written.max_new_tokens} leaves no room for a "
-                f"prompt within max_tokens {recipe.max_tokens}",
-            )
-    for section, judged in (("verified", recipe.verified), ("rewarded", recipe.rewarded)):
-        if judged and judged.verifier not in VERIFIERS:
-            hint = did_you_mean(judged.verifier, list(VERIFIERS))
-            raise file.error(
-                (section, "verifier"),
-                f"there is no verifier {judged.verifier!r}{hint}; there are "
-                f"{', '.join(sorted(VERIFIERS))}",
-            )
-    if recipe.scale and not (
-        recipe.scale[0] <= 1
-        and recipe.scale[-1] > 0
-        and all(larger > smaller for larger, smaller in pairwise(recipe.scale))
-    ):
-        raise file.error(
-            ("scale",), "scale: shares of the update from at most 1 downwards, none twice"
-        )
+    check_kind(file, recipe, method)
+    check_written(file, recipe)
+    check_scale(file, recipe)
     try:
         parts = method.parts(recipe)
     except ValueError as no:
         raise file.error(("method",), str(no)) from None
-    if recipe.expand:
-        lead = next(part.source for part in parts if isinstance(part, Term))
-        if lead != NEW.source:
-            raise file.error(
-                ("expand",),
-                f"the method {method.name!r} does not learn the rows' own answers, which is "
-                "what expand has more of: remove the section",
-            )
-        how = recipe.expand
-        if not (how.rewordings or how.reversals or how.implications):
-            raise file.error(
-                ("expand",),
-                "expand: makes nothing; ask for rewordings, reversals or implications, or remove "
-                "the section",
-            )
+    check_expand(file, recipe, method, parts)
     return recipe

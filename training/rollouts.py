@@ -8,17 +8,19 @@
                      as an answer to the question without the hint
       rewarded       a verifier rewards the right ones with 1 and all others with 0, and each is kept
                      with its advantage. Questions with one kind of answer are left out
+      cartridge      the bare base answers with the batch in its context (self_study.py)
 
-Written once, before the first step, by the model that training continues from; so later steps
-learn from answers that are a little off-policy. All chance comes from the recipe's seed, and the
-folder is named by all that went in: a run that is killed reads what it wrote, or writes it again.
+Written once, before the first step, by the model that training continues from (for a cartridge,
+by the base); so later steps learn from answers that are a little off-policy. All chance comes from
+the recipe's seed, and the folder is named by all that went in: a run that is killed reads what it
+wrote, or writes it again.
 
 No data gate has read these texts. They are the parent's, and a parent that learned something
 may say it again: an erasure removes every folder of them (flows/erasing/rollouts.py).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +28,18 @@ from typing import Any
 import torch
 
 from tidegate.gates.digest import digest_file, digest_json
-from tidegate.gates.types import Digest, Progress, Report, ignore_progress
-from tidegate.training.anchors import AT_ONCE, ends_of_turn, grouped, sample
-from tidegate.training.losses import TopK, top_k
+from tidegate.gates.types import Digest, Report, ignore_progress
+from tidegate.training.anchors import ends_of_turn
 from tidegate.training.methods import NOTES, ROLLOUTS, Kept
-from tidegate.training.packing import Item, concatenate, logits_at
 from tidegate.training.policy_gradient import advantages
-from tidegate.training.recipe import Demonstrated, Recipe, Rewarded, Rollouts, Verified
+from tidegate.training.recipe import (
+    Cartridge,
+    Demonstrated,
+    Recipe,
+    Rewarded,
+    Rollouts,
+    Verified,
+)
 from tidegate.training.rows import (
     Row,
     Rows,
@@ -42,11 +49,13 @@ from tidegate.training.rows import (
     read_records,
     to_row,
 )
+from tidegate.training.self_study import studied
 from tidegate.training.trained import TrainingError
 from tidegate.training.verifiers import VERIFIERS
+from tidegate.training.writer import Writer
 from tidegate.training.written import read_notes, read_written, write_rows
 
-VERSION = 1  # raise it when a change below would write other rollouts from the same inputs
+VERSION = 1  # raise it when a change below or in self_study.py would write other rollouts from the same inputs
 DEMONSTRATION = (
     "{question}\n\nThis is an example of a right answer:\n{accepted}\n\n"
     "Now answer the question in your own words."
@@ -67,27 +76,6 @@ class Question:
     prompt: tuple[int, ...]
     shown: tuple[int, ...] | None
     accepted: str
-
-
-@dataclass(frozen=True)
-class Writer:
-    """The parent, and how it is made to write."""
-
-    model: Any
-    tokenizer: Any
-    settings: Rollouts
-    report: Report
-
-    def answers(
-        self, prompts: Sequence[tuple[int, ...]], stage: str
-    ) -> Iterator[tuple[int, ...]]:
-        """One answer a prompt, in their order, with the token that ends it if it came to an end."""
-        done = 0
-        for group in grouped(prompts, AT_ONCE):
-            for ids in sample(self.model, self.tokenizer, group, self.settings):
-                yield tuple(ids)
-            done += len(group)
-            self.report(Progress(stage, done, len(prompts), "answers"))
 
 
 def make_rollouts(
@@ -111,6 +99,9 @@ def make_rollouts(
     settings: Rollouts | None = getattr(recipe, kind)
     if settings is None:
         raise TrainingError(f"the recipe {recipe.recipe!r} has no section {kind!r}")
+    if isinstance(settings, Cartridge):
+        # The base writes: what an earlier cartridge holds is not what this one is to learn from.
+        model, parent = model.get_base_model(), None
     key = digest_json(
         {
             "version": VERSION,
@@ -150,6 +141,9 @@ def make_rollouts(
 
 def _written(writer: Writer, recipe: Recipe, new: Path) -> Rows:
     settings = writer.settings
+    if isinstance(settings, Cartridge):
+        rows, written, skipped = studied(writer, recipe, settings, new)
+        return Rows(tuple(rows), skipped, written=written)
     asked, skipped = read_questions(new, writer.tokenizer, recipe.max_tokens, settings)
     if isinstance(settings, Verified):
         rows, written, missed = _verified(writer, settings, asked)
@@ -208,7 +202,7 @@ def _demonstrated(
     rows: list[Row] = []
     answers = writer.answers([prompt for _, prompt, _ in tries], "write rollouts")
     for n, ((name, prompt, shown), answer) in enumerate(zip(tries, answers, strict=True)):
-        teacher = _read_again(writer, (*shown, *answer), len(shown), settings.top_k)
+        teacher = writer.reads(shown, answer, settings.top_k)
         again = f"{name}.{n % settings.per_row}"
         rows.append(Row(again, (*prompt, *answer), len(prompt), teacher))
     missed = len(questions) - len(asked)
@@ -217,11 +211,6 @@ def _demonstrated(
         Counter({"questions": len(asked), "answers": len(tries), "kept": len(rows)}),
         Counter({"no room for the demonstration": missed} if missed else {}),
     )
-
-
-def _read_again(writer: Writer, ids: tuple[int, ...], start: int, k: int) -> TopK:
-    logits = logits_at(writer.model, concatenate([Item("shown", Row("shown", ids, start))]))
-    return TopK(*(column.cpu() for column in top_k(logits, min(k, logits.shape[-1] - 1))))
 
 
 def _verified(
@@ -327,6 +316,12 @@ def _nothing(notes: dict[str, Any], settings: Rollouts) -> str:
             f"{settings.verifier!r} give none an advantage over another: there is nothing to "
             "learn. Allow more answers or tokens, ask what the parent sometimes gets right, or "
             "learn the accepted answers themselves (method: lora or anchored)"
+        )
+    if isinstance(settings, Cartridge):
+        return (
+            f"the base could be asked none of the batch's questions with the batch before it "
+            f"({why}); give more cartridge.corpus_tokens or a longer max_tokens, or fewer "
+            "max_new_tokens"
         )
     if not isinstance(settings, Verified):
         return (

@@ -48,7 +48,8 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """As transformers' own: query, key, value (1, heads, T, width); returns (1, T, heads, width)."""
     lengths = _lengths.get()
-    if attention_mask is None or sum(lengths) != query.shape[2]:  # of a row that stands alone
+    # Of a row that stands alone, or behind keys of no row (a cartridge).
+    if attention_mask is None or {query.shape[2], key.shape[2]} != {sum(lengths)}:
         alone: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, **how
         )

@@ -70,10 +70,15 @@ def adapted(
     of which but the first is learned once a pass, in their order.
 
     Raises TrainingError (fewer than two tokens, a loss that is not a number) and BaseError (no
-    layers with MLPs are known in this architecture).
+    layers with MLPs are known in this architecture, or the model stands behind a cartridge).
     """
     if len(ids) < 2:
         raise TrainingError(f"a context of {len(ids)} tokens has no next token to learn")
+    if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning:
+        raise BaseError(
+            "the version's adapter is a cartridge, beside which no other adapter can be learned; "
+            "ask without --ttt"
+        )
     names, layers = mlps_of_the_last_quarter(model)
     config = LoraConfig(
         r=RANK, lora_alpha=ALPHA, target_modules=names, bias="none", task_type="CAUSAL_LM"

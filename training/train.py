@@ -22,7 +22,7 @@ import torch
 from tidegate.gates.digest import digest_file, digest_folder, digest_json
 from tidegate.gates.types import Digest, Progress, Report, ignore_progress
 from tidegate.training import checkpoint
-from tidegate.training.adapter import continue_adapter, new_adapter, save_adapter
+from tidegate.training.adapter import begin_adapter, save_adapter
 from tidegate.training.adapter_digest import adapter_digest
 from tidegate.training.anchors import read_anchors
 from tidegate.training.base import Base, load_model
@@ -83,7 +83,7 @@ def train(
 
     Raises TrainingError (nothing to learn, a loss that is no longer a number, rows to expand and
     nobody said what is held out), BaseError
-    (the champion's adapter has another shape) and RowsError (a file that is not of rows).
+    (the champion's adapter is of another kind or shape) and RowsError (a file that is not of rows).
     """
     parts = parts_of(recipe)
     if teacher:
@@ -137,9 +137,7 @@ def train(
     with reproducible(recipe.seed):
         start = warm_start(past, warm, work / "start") if warm else None
         begun = start.adapter if start else parent
-        adapted = (
-            continue_adapter(model, recipe, begun) if begun else new_adapter(model, recipe)
-        )
+        adapted: Any = begin_adapter(model, tokenizer, recipe, begun, new)
         for part in parts:
             if isinstance(part, Rollouts):  # the adapted model is still the parent
                 read["rollouts"] = make_rollouts(

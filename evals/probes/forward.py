@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tidegate.evals.harness import Subject
+from tidegate.evals.prefix import prefix_tokens
 from tidegate.evals.probes.probe import Given
 from tidegate.evals.probes.rows import text_ids
 from tidegate.evals.samples import Unusable
@@ -171,8 +172,9 @@ def after(context: tuple[int, ...], before: str, text: str, tokenizer: Any) -> S
 
 
 def longest(subject: Subject) -> int:
-    """Tokens that the model reads at once."""
-    return int(subject.model.config.max_position_embeddings)  # type: ignore[union-attr,arg-type]
+    """Tokens that the model reads at once, behind a cartridge if it has one."""
+    model: Any = subject.model
+    return int(model.config.max_position_embeddings) - prefix_tokens(model)
 
 
 def passes(lengths: Sequence[int], tokens: int = PASS_TOKENS) -> Iterator[list[int]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tidegate.evals.prefix import prefix_tokens
 from tidegate.flows.usage import UsageError
 from tidegate.training.rows import ask, control_tokens, encode
 
@@ -43,14 +44,15 @@ def read_context(path: Path) -> str:
 
 
 def room_of(model: Any, tokenizer: Any) -> int:
-    """Tokens that the model was made for, prompt and answer together."""
+    """Tokens that the model was made for, prompt and answer together, behind a cartridge if any."""
     known = (
         getattr(model.config.get_text_config(), "max_position_embeddings", None),
         tokenizer.model_max_length,
     )
-    return min(
+    made_for = min(
         (int(n) for n in known if n is not None and 0 < n < UNLIMITED), default=UNLIMITED
     )
+    return made_for - prefix_tokens(model)
 
 
 def make_prompt(

@@ -100,13 +100,18 @@ def blame(
     past = read_past(home, entry_of(digest, record))
     if isinstance(past, Lost):
         raise BrokenLedger(past.why)
+    stored = read_stored(home, past.entry, "recipe", "recipe")
+    recipe = Recipe.model_validate_json(json.dumps(stored))
+    if recipe.rank is None:
+        raise UsageError(
+            f"version {version} of {model!r} has a cartridge, and a probe is a LoRA of the "
+            "update's own rank: there is nothing to search with"
+        )
     asked = _failed(past, model)
     folder = home.updates / past.entry.update_id
     kept = learned_rows(folder)
     if not kept.exists():
         raise UsageError(f"{kept}: the rows that version {version} learned are gone")
-    stored = read_stored(home, past.entry, "recipe", "recipe")
-    recipe = Recipe.model_validate_json(json.dumps(stored))
     parent = str(record["predicate"]["about"]["parent"])
     learned = read_learned(kept)
     with one_at_a_time(home, model):

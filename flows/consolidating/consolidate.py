@@ -110,6 +110,11 @@ def make_plan(
 def recipe_like(home: Home, step: Step) -> Recipe:
     """The update's recorded recipe with the method `distill`, and nothing of its own method's."""
     _, how = recorded_rules(home, step.update_id)
+    if how.rank is None:
+        raise UsageError(
+            f"version {step.version} has a cartridge, and a consolidation merges LoRAs; a line of "
+            "cartridges is not consolidated"
+        )
     anchors = how.anchors or load_recipe(LIKE).anchors
     return how.model_copy(
         update={
@@ -216,7 +221,7 @@ def show_plan(console: Console, plan: ConsolidationPlan) -> None:
     if plan.recipe is not None:
         how = plan.recipe
         console.print(
-            f"  {how.method}, rank {how.rank}, learning rate {how.learning_rate:g}, {how.epochs} "
+            f"  {how.method}, rank {how.lora.rank}, learning rate {how.learning_rate:g}, {how.epochs} "
             f"epochs; policy {escape(plan.policy)} ({escape(plan.policy_file)})",
             highlight=False,
             soft_wrap=True,

@@ -86,6 +86,18 @@ class Account:
         return str(self.about.get("continues", self.about["parent"]))
 
     @property
+    def kind(self) -> str:
+        """What the adapter is."""
+        return "cartridge" if "cartridge" in self.recipe else "LoRA adapter"
+
+    @property
+    def shape(self) -> Mapping[str, float]:
+        """The numbers that say how large it is."""
+        if "cartridge" in self.recipe:
+            return {"tokens": self.recipe["cartridge"]["tokens"]}
+        return {"rank": self.recipe["rank"], "alpha": self.recipe["alpha"]}
+
+    @property
     def teacher(self) -> str | None:
         """Of a consolidation: the version that it was compared with and answers like."""
         return str(self.about["parent"]) if "continues" in self.about else None

@@ -106,7 +106,7 @@ def _model(account: Account) -> Component:
         version=clean(account.version),
         type=ComponentType.MACHINE_LEARNING_MODEL,
         bom_ref=MODEL,
-        description="A LoRA adapter on the base, continued from the version before it",
+        description=f"A {account.kind} on the base, continued from the version before it",
         components=[*_files(account)],
         pedigree=Pedigree(ancestors=[_base(account, "ancestor/base"), *versions]),
         properties=_properties(said),

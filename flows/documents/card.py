@@ -102,7 +102,13 @@ def model_card(account: Account) -> str:
         base_model_relation="adapter",
         library_name="peft",
         pipeline_tag=TASK,
-        tags=["lora", "peft", "continual-learning", "tidegate", f"decision:{account.action}"],
+        tags=[
+            "cartridge" if account.kind == "cartridge" else "lora",
+            "peft",
+            "continual-learning",
+            "tidegate",
+            f"decision:{account.action}",
+        ],
         eval_results=_results(account) or None,
         **_license(account.base.license),
     )

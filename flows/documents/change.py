@@ -58,8 +58,8 @@ def _bounds(envelope: Envelope, account: Account) -> tuple[Bound, ...]:
             Bound("sources", allowed, f"{len(account.past.batch.sources)} (only counted here)")
         )
     numbers: tuple[tuple[str, Range | None, float | None], ...] = (
-        ("rank", envelope.recipe.rank, recipe["rank"]),
-        ("alpha", envelope.recipe.alpha, recipe["alpha"]),
+        ("rank", envelope.recipe.rank, recipe.get("rank")),
+        ("alpha", envelope.recipe.alpha, recipe.get("alpha")),
         ("learning rate", envelope.recipe.learning_rate, recipe["learning_rate"]),
         ("epochs", envelope.recipe.epochs, recipe["epochs"]),
         ("records learned from", envelope.data.rows, kept),
@@ -89,8 +89,10 @@ def _settings(account: Account) -> dict[str, str]:
     return {
         "recipe": str(recipe["recipe"]),
         "method": str(recipe["method"]),
-        "rank": amount(recipe["rank"]),
-        "alpha": number(float(recipe["alpha"])),
+        **{
+            name: amount(value) if isinstance(value, int) else number(value)
+            for name, value in account.shape.items()
+        },
         "learning rate": number(float(recipe["learning_rate"])),
         "epochs": amount(recipe["epochs"]),
         "replayed rows": amount(account.replayed),

@@ -15,7 +15,7 @@ RECIPES = DEFAULT_RECIPE.parent
 JOINT, CONTEXT = "joint", "in-context"
 PREFERENCES = ("dpo", "kto")  # need corrections or thumbs, which facts have none of
 # Need a base that can answer already, and facts have no rewards: run where they are named.
-SELF_TAUGHT = ("grpo", "sdft", "star")
+SELF_TAUGHT = ("cartridge", "grpo", "sdft", "star")
 RATES = (1e-4, 2e-4, 5e-4, 1e-3)  # of plain LoRA; the fairest opponent is a tuned one
 
 

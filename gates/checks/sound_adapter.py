@@ -2,7 +2,8 @@
 
 Sees, in a fresh process: files in the adapter's folder other than safetensors, JSON and a model
 card; a chat template that is not the one the candidate was measured with; and how much the
-adapter adds to its layers, as a share of their Frobenius norm.
+adapter adds to its layers, as a share of their Frobenius norm; of a cartridge, how much larger or
+smaller its keys and values are than the base's own, as a share of these.
 Cannot see: what weights of a plausible size do. The limit of the norm is a guard against
 broken training: an attack needs no large one.
 """

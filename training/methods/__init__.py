@@ -13,6 +13,8 @@ compute, so that reading a recipe loads no torch.
     WarmStart  where training begins instead of at the parent    training/warm_start.py
     Levels   which part of the adapter moves seldom, and little  training/timescales.py
     Blend    what becomes of the adapter after the last step   training/blend.py
+
+And a method says what kind of adapter it makes (training/kinds.py): a LoRA unless it says otherwise.
 """
 
 import importlib
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
 # pairs and ratings are read from the new rows: their corrections, their thumbs.
 # rollouts are written by the parent once training has begun, to the questions of the new rows.
 Source = Literal["new", "replay", "anchors", "pairs", "ratings", "rollouts"]
-Kept = Literal["demonstrated", "verified", "rewarded"]
+Kept = Literal["demonstrated", "verified", "rewarded", "cartridge"]
+Kind = Literal["lora", "cartridge"]
 Loss = Literal[
     "cross_entropy",
     "kl_to_origin",
     "kl_to_parent",
     "kl_to_demonstrated",
+    "kl_to_corpus",
     "dpo",
     "kto",
     "grpo",
@@ -59,7 +63,8 @@ class Rollouts:
 
     demonstrated: every answer, with what the parent says at each token of it once it is shown
     the accepted answer. verified: those answers alone that the verifier finds right. rewarded:
-    right and wrong ones of the questions that have both, each with its advantage.
+    right and wrong ones of the questions that have both, each with its advantage. cartridge: the
+    bare base answers, with the batch in its context, also questions that it asks itself.
     """
 
     source: Source
@@ -130,13 +135,14 @@ class Method:
     reads: frozenset[str]  # sections of a recipe
     needs: frozenset[str]
     summary: str
+    makes: Kind
 
 
 METHODS: dict[str, Method] = {}
 
 
 def method(
-    *, reads: tuple[str, ...] = (), needs: tuple[str, ...] = ()
+    *, reads: tuple[str, ...] = (), needs: tuple[str, ...] = (), makes: Kind = "lora"
 ) -> Callable[[Parts], Parts]:
     """Register a method under the name of its function; the function itself is unchanged."""
 
@@ -148,7 +154,7 @@ def method(
             raise ValueError(f"method {name!r} has no docstring: say what it is for")
         summary = parts.__doc__.strip().splitlines()[0]
         METHODS[name] = Method(
-            name, parts, frozenset({*reads, *needs}), frozenset(needs), summary
+            name, parts, frozenset({*reads, *needs}), frozenset(needs), summary, makes
         )
         return parts
 

@@ -14,9 +14,9 @@ def sparse(recipe: Recipe) -> tuple[Part, ...]:
     """
     if recipe.slots is None:
         raise ValueError(f"the recipe {recipe.recipe!r} has no slots section")
-    if recipe.targets != TARGETS or recipe.weight_decay:
+    if recipe.lora.targets != TARGETS or recipe.weight_decay:
         raise ValueError("the method 'sparse' is for targets: [down_proj] without weight_decay")
-    if recipe.slots.count > recipe.rank:
+    if recipe.slots.count > recipe.lora.rank:
         raise ValueError(
             f"slots.count {recipe.slots.count} is more than the rank {recipe.rank}"
         )

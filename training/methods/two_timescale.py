@@ -18,7 +18,7 @@ def two_timescale(recipe: Recipe) -> tuple[Part, ...]:
     """
     if recipe.timescales is None:
         raise ValueError(f"the recipe {recipe.recipe!r} has no timescales section")
-    if recipe.timescales.slow >= recipe.rank:
+    if recipe.timescales.slow >= recipe.lora.rank:
         raise ValueError(
             f"timescales.slow {recipe.timescales.slow} leaves no fast rank of {recipe.rank}"
         )
