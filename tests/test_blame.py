@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.drops import row, write
 from tests.suites import write_suite
 from tests.tiny import tiny_base
 from tidegate.flows.blaming import blame as blaming
-from tidegate.flows.blaming.blame import Blame, blame
+from tidegate.flows.blaming.blame import Blame, Blamed, blame, show
 from tidegate.flows.blaming.slices import OTHERS, partitions, read_learned
 from tidegate.flows.cli import app
 from tidegate.flows.home import Home
@@ -156,6 +157,36 @@ def test_the_command_says_it_in_words(world: World, rejected: UpdateResult) -> N
     said = CliRunner().invoke(app, ["blame", rejected.version, *given])
     assert said.exit_code == 0, said.output
     assert "source forum does the harm" in " ".join(said.output.split())
+
+
+@pytest.mark.parametrize(
+    ("share", "says"),
+    [
+        (0.25, "source chat does the harm: leave"),
+        (0.75, "which is 75% of the rows: look at them"),
+    ],
+)
+def test_a_slice_that_is_most_of_the_batch_is_no_culprit(
+    share: float, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slice_ = Blamed(
+        by="source", name="chat", rows=3, share=share, loss_without=-1.0, named=True
+    )
+    said = Blame(
+        model="m",
+        version="2",
+        gates=("refusal.margin",),
+        rows=4,
+        loss_with_all=0.8,
+        shown=True,
+        suspects=(slice_,),
+        blamed=slice_,
+        not_asked=(),
+        probes=3,
+        written=None,
+    )
+    show(Console(width=200), said)
+    assert says in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow

@@ -299,6 +299,12 @@ def show(console: Console, said: Blame) -> None:
 def _conclusion(said: Blame) -> str:
     if said.blamed:
         name = f"{said.blamed.by} {escape(clean(said.blamed.name))}"
+        if said.blamed.share > HALF:
+            return (
+                f"the loss comes with [bold]{name}[/], which is {said.blamed.share:.0%} of the "
+                "rows: look at them, and at the recipe (its rate, its anchors) before you "
+                "leave them out"
+            )
         return f"[bold]{name}[/] does the harm: leave it out, or look at its records"
     if not said.shown:
         return "a short probe does not repeat the loss; give it more rows (--rows)"
