@@ -71,9 +71,8 @@ def _outside(envelope: Envelope, facts: Facts) -> list[str]:
     for name, allowed, value in limits:
         if allowed is None:
             continue
-        if (
-            value is None
-        ):  # a limit that says nothing about what this is does not let it through
+        # A limit of something that this adapter does not have does not let it through.
+        if value is None:
             found.append(f"{name} is limited to {allowed}, and the method has none")
         elif value not in allowed:
             found.append(f"{name} {value:g} is outside {allowed}")

@@ -147,8 +147,9 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Home.find().cache)
     args = parser.parse_args()
     if importlib.util.find_spec("trl") is None:
-        print("trl is not installed, so there is nothing to compare with")
-        return
+        raise SystemExit(
+            "trl is not installed, so there is nothing to compare with: make setup"
+        )
     constant = {
         "epochs": args.epochs,
         "rows_per_step": args.batch,
