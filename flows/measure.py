@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tidegate.evals.files import read_checked, write_checked
 from tidegate.evals.harness import Role, Subject, SuiteRun, broken
+from tidegate.evals.loaded import load_measured
 from tidegate.evals.probes.mining import Gram
 from tidegate.evals.probes.probe import Given, ProbeRun, run_probes
 from tidegate.evals.suite import Suite
@@ -25,7 +26,7 @@ from tidegate.gates.checks.serves import Serving
 from tidegate.gates.decide import unsettled
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.types import Broken, Candidate, CandidateEvidence, Measurement, Report
-from tidegate.training.base import device_and_dtype, load_model
+from tidegate.training.base import device_and_dtype
 
 ROLES: tuple[Role, ...] = ("anchor", "champion", "candidate")
 SPENT = "spent.eval_items@candidate"
@@ -72,7 +73,10 @@ class _Models:
             if not self.keep:
                 self.loaded.clear()  # before the next one is loaded: one fits where two may not
             self.loaded[digest] = Subject(
-                *load_model(self.line.base, adapter), digest, self.line.home.cache, self.chunk
+                *load_measured(self.line.base, adapter),
+                digest,
+                self.line.home.cache,
+                self.chunk,
             )
         return self.loaded[digest]
 

@@ -161,6 +161,35 @@ def test_a_suite_that_is_not_whole_or_not_there_uses_the_budget_up(tmp_path: Pat
     assert ruled(tmp_path, DRIFT, few).verdict.outcome is Outcome.ERROR
 
 
+@pytest.mark.parametrize(
+    ("means", "items", "outcome", "more"),
+    [
+        ([0.0] * 8, 16, Outcome.INCONCLUSIVE, True),  # no suite alone is settled by so few
+        ([0.0] * 8, 48, Outcome.PASS, False),
+        (
+            [-0.24] * 8,
+            48,
+            Outcome.INCONCLUSIVE,
+            True,
+        ),  # too large a sum is said of whole suites
+        ([-0.24] * 8, 80, Outcome.FAIL, False),
+        ([*[-0.24] * 6, 3.0, 3.0], 48, Outcome.INCONCLUSIVE, True),
+        ([-1.5, *[0.0] * 7], 48, Outcome.FAIL, False),  # one suite alone
+    ],
+)
+def test_a_policy_that_escalates_settles_the_sum_before_suites_are_whole(
+    tmp_path: Path, means: list[float], items: int, outcome: Outcome, more: bool
+) -> None:
+    rules = policy(tmp_path, DRIFT, "escalate")
+    made = [
+        measured(m.name, m.values[:items]).model_copy(update={"planned": len(m.values)})
+        for m in drifted(*means)
+    ]
+    seen = CandidateEvidence(subject=SUBJECT, measurements=tuple(made), broken=())
+    assert judge(rules, seen)[0].verdict.outcome is outcome
+    assert bool(unsettled(rules, seen)) is more
+
+
 def test_one_suite_has_one_allowance(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="a suite has two allowances"):
         policy(tmp_path, "gate: drift_within_budget, allowance: {a: 0.1, a.acc: 0.1}")

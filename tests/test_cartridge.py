@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from tests.tiny import tiny_base, tiny_records
+from tidegate.evals.loaded import load_measured
 from tidegate.evals.probes.forward import forward, longest
 from tidegate.evals.scorer import Scorer
 from tidegate.flows.asking.ask import greedy
@@ -251,6 +252,17 @@ class TestRunning:
         bare, _ = load_model(world.base)
         base, _ = greedy(bare, tokenizer, tuple(ids), 8, ignore_progress)
         assert said == read[len(ids) :] != base
+
+    def test_there_is_nothing_to_add_into_the_weights_when_it_is_measured(
+        self, world: World
+    ) -> None:
+        ids = torch.tensor([[5, 9, 2, 7]])
+        loads = (load_measured, load_model)
+        with torch.no_grad():
+            measured, served = (
+                load(world.base, world.first.adapter)[0](input_ids=ids).logits for load in loads
+            )
+        assert torch.equal(measured, served)
 
     def test_padding_on_the_left_changes_nothing(self, world: World) -> None:
         model, tokenizer = load_model(world.base, world.first.adapter)

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from tidegate.evals.files import write_whole
 from tidegate.evals.harness import measure as run_suites
+from tidegate.evals.loaded import load_measured
 from tidegate.evals.suite import Suite
 from tidegate.flows.blaming.search import Loss, OutOfProbes
 from tidegate.flows.progress import counted, named
@@ -28,7 +29,7 @@ from tidegate.flows.usage import UsageError
 from tidegate.gates.comparison import paired
 from tidegate.gates.digest import digest_json, item_order
 from tidegate.gates.types import CandidateEvidence, Digest, Measurement, Noun, Report
-from tidegate.training.base import Base, load_model
+from tidegate.training.base import Base
 from tidegate.training.recipe import Recipe
 from tidegate.training.train import train
 from tidegate.training.trained import TrainingError
@@ -155,7 +156,7 @@ class Prober:
     def _measured(
         self, adapter: Path | None, digest: Digest, stage: str
     ) -> tuple[Measurement, ...]:
-        model, tokenizer = load_model(self.base, adapter)
+        model, tokenizer = load_measured(self.base, adapter)
         results = run_suites(
             model,
             tokenizer,

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 
 from tidegate.evals.files import write_whole
 from tidegate.evals.harness import measure as run_suites
+from tidegate.evals.loaded import load_measured
 from tidegate.evals.suite import Suite
 from tidegate.flows.made_suites import held_out
 from tidegate.flows.progress import counted, named
@@ -26,7 +27,7 @@ from tidegate.gates.digest import digest_file, digest_json
 from tidegate.gates.policy.calibration import CalibrationError
 from tidegate.gates.types import Digest, Measurement, Noun, Report
 from tidegate.training.adapter_digest import adapter_digest
-from tidegate.training.base import Base, device_and_dtype, load_model
+from tidegate.training.base import Base, device_and_dtype
 from tidegate.training.recipe import Recipe
 from tidegate.training.train import train
 from tidegate.training.trained import TrainingError
@@ -154,7 +155,7 @@ def measured(
     progress: Report,
 ) -> Measured:
     """One model on every suite, in full. Raises CalibrationError if any suite breaks."""
-    model, tokenizer = load_model(base, adapter)
+    model, tokenizer = load_measured(base, adapter)
     results = run_suites(
         model,
         tokenizer,

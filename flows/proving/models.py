@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from tidegate.evals.harness import Role, Subject, SuiteRun
+from tidegate.evals.loaded import load_measured
 from tidegate.evals.probes.probe import Given, run_probes
 from tidegate.evals.suite import Suite
 from tidegate.evals.unlearning import Exchange
@@ -228,7 +229,7 @@ def passing(decision: Decision) -> Found:
 
 
 def adapted(bench: Bench, adapter: Path) -> Subject:
-    return bench.subject(load_model(bench.base, adapter), adapter_digest(adapter))
+    return bench.subject(load_measured(bench.base, adapter), adapter_digest(adapter))
 
 
 def trained_on(bench: Bench, recipe: Recipe, texts: Path) -> Path:

@@ -18,6 +18,7 @@ from typing import Literal
 from pydantic import Field
 
 from tidegate.evals.harness import Subject, SuiteRun
+from tidegate.evals.loaded import load_measured
 from tidegate.evals.suite import Suite, load_suite
 from tidegate.flows.home import Home
 from tidegate.flows.made_suites import past_of
@@ -29,7 +30,7 @@ from tidegate.gates.statistics.estimate import Estimate, NotComparable
 from tidegate.gates.statistics.paired import paired_wider
 from tidegate.gates.statistics.proportions import tango
 from tidegate.gates.types import Measurement, Noun, Report
-from tidegate.training.base import Base, load_model
+from tidegate.training.base import Base
 
 LEVEL = 0.025  # on each side
 Asked = Literal["old base", "old champion", "new base", "rebased champion"]
@@ -155,7 +156,7 @@ def _answers(
     """One model at a time in memory."""
     # Both, since an adapter that training did not move is the same on every base.
     both = digest_json({"base": base.digest, "model": digest})
-    subject = Subject(*load_model(base, adapter), both, home.cache)
+    subject = Subject(*load_measured(base, adapter), both, home.cache)
     return {
         version: subject.measure([suite], role="candidate", progress=progress).runs[0]
         for version, suite in suites.items()

@@ -10,12 +10,14 @@ on average no more than `total`: losses that each stay inside their own margin a
 The bad end of `used` is Welch's interval over the suites (unequal variances, Satterthwaite's
 degrees of freedom). Gains are not set against losses for passing; for blocking they are, so
 that chance losses in many suites block no sooner than the stated rate.
-Only whole suites are compared: a share of an unfinished suite says little about a sum.
+Where the policy escalates, unfinished suites pass by a sequence of bets (loss_budget.py) on half
+of the error rate; that the sum is too large is said of whole suites alone.
 Cannot see: drift in what no suite asks about, and whether a loss was worth it. A gain on the
 anchor hides a later loss of the same size.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -23,6 +25,7 @@ from pydantic import Field, model_validator
 from tidegate.gates.comparison import Changes, compare, not_yet, paired, verdict
 from tidegate.gates.gate import Tested, gate
 from tidegate.gates.statistics.estimate import NotComparable
+from tidegate.gates.statistics.loss_budget import LossBudget
 from tidegate.gates.statistics.means import mean_of_means
 from tidegate.gates.tighter import LOWER
 from tidegate.gates.types import CandidateEvidence, Compared, Outcome, Verdict
@@ -88,37 +91,64 @@ def _share(changes: Changes, name: str, allowed: float) -> Changes:
 
 
 def _one(p: Drift, used: Changes) -> Compared:
-    return compare(used, -p.worst, p.how) if used.whole else not_yet(used, used.than, -p.worst)
+    if not used.whole and not p.how.early_share:
+        return not_yet(used, used.than, -p.worst)
+    return compare(used, -p.worst, p.how)
 
 
 def _all(p: Drift, used: Sequence[Changes]) -> Compared:
-    part = next((one for one in used if not one.whole), None)
-    if part is not None:
+    early, whole = p.how.early_share, all(one.whole for one in used)
+    if not whole and not early:
+        part = next(one for one in used if not one.whole)
         return not_yet(part, "anchor, all suites once they are whole", -p.total)
-    kept, net = mean_of_means([one.values for one in used])
+    lows: list[float] = []
+    p_pass: list[float] = []
+    methods: list[str] = []
+    high, p_block = None, 1.0
+    if early:
+        bets = LossBudget(
+            [one.values for one in used], limit=p.total, bound=p.how.bound_margins * p.total
+        )
+        lows.append(-bets.upper(p.how.false_pass_rate * early))
+        p_pass.append(bets.p_at_least(p.total) / early)
+        methods.append("bets on all suites")
+    if whole:
+        kept, net = mean_of_means([one.values for one in used])
+        lows.append(kept.lower(p.how.false_pass_rate * (1 - early)))
+        high = net.upper(p.how.false_block_rate * (1 - early))
+        p_pass.append(kept.p_at_most(-p.total) / (1 - early))
+        p_block = min(1.0, net.p_at_least(-p.total) / (1 - early))
+        methods.append(kept.method)
+    low = max(lows)
     return Compared(
         than="anchor, all suites together",
-        mean=kept.mean,
-        low=kept.lower(p.how.false_pass_rate),
-        high=net.upper(p.how.false_block_rate),
+        mean=-_mean(_shares_used(used).values()),
+        low=low if math.isfinite(low) else None,
+        high=high,
         limit=-p.total,
-        n=kept.n,
-        planned=kept.n,
-        p_pass=kept.p_at_most(-p.total),
-        p_block=net.p_at_least(-p.total),
-        method=kept.method,
+        n=sum(len(one.values) for one in used),
+        planned=sum(one.planned for one in used),
+        p_pass=min(1.0, *p_pass),
+        p_block=p_block,
+        method=" or ".join(methods),
     )
 
 
 def _left(used: Sequence[Changes]) -> str:
     """How much of the allowance is gone, and where most of it went."""
-    shares = {
-        one.than.partition(", ")[2]: max(0.0, -sum(one.values) / len(one.values))
-        for one in used
-    }
+    shares = _shares_used(used)
     most = max(shares, key=lambda name: shares[name])
-    mean = sum(shares.values()) / len(shares)
+    mean = _mean(shares.values())
     return (
         f"{mean:.0%} of the allowed loss is used, most of it by {most} ({shares[most]:.0%}); "
         f"{max(0.0, 1 - mean):.0%} is left"
     )
+
+
+def _shares_used(used: Sequence[Changes]) -> dict[str, float]:
+    """By suite, as it was measured; a gain has used nothing."""
+    return {one.than.partition(", ")[2]: max(0.0, -_mean(one.values)) for one in used}
+
+
+def _mean(values: Collection[float]) -> float:
+    return math.fsum(values) / len(values)
