@@ -8,6 +8,11 @@ What is finished is kept in the home's cache by the digests of all that decides 
 command again after it was killed, and only what is missing is done. An arm that fails is
 named, the others are run, and the command ends with 1.
 
+    python infra/bench_sequence.py --from a/results.json b/results.json --claims anchored@1e-3
+
+measures nothing, and writes one table of what several runs measured, each with arms or seeds of
+its own. Runs that differ in anything else are refused.
+
 Writes results.json (every number, item by item), table.md, tradeoff.png and retention.png.
 """
 
@@ -20,25 +25,50 @@ from rich.console import Console
 
 from tidegate.flows import environment
 from tidegate.flows.home import Home
+from tidegate.flows.usage import UsageError
 
 if TYPE_CHECKING:
-    from tidegate.flows.sequencing.show import Benchmark
+    from tidegate.flows.sequencing.benchmark import Benchmark
 
 ROOT = Path(__file__).parents[1]
+MEASURING = ("arms", "updates", "groups", "seeds", "first", "tofu", "base", "recipes", "epochs",
+             "rows_per_step", "learning_rate", "texts", "refusals")  # fmt: skip
 
 
 def main() -> int:
-    a = _parser().parse_args()
+    p = _parser()
+    a = p.parse_args()
+    if a.joined and (given := [n for n in MEASURING if getattr(a, n) != p.get_default(n)]):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        p.error(f"--from measures nothing, so it takes no {named}")
     home = Home.find(a.home)
     environment.prepare(home)
+    from tidegate.flows.sequencing.claims import CLAIMED
     from tidegate.flows.sequencing.show import write
 
-    benchmark = _measured(a, home)
-    print(write(benchmark, a.out), end="")
+    try:
+        benchmark = _joined(a) if a.joined else _measured(a, home)
+    except UsageError as no:
+        print(f"error: {no}", file=sys.stderr)
+        return 3
+    print(write(benchmark, a.out, a.claims or CLAIMED), end="")
     print(f"\nwritten to {a.out}")
     for arm, why in benchmark.failed.items():
         print(f"{arm}: {why}", file=sys.stderr)
     return 1 if benchmark.failed else 0
+
+
+def _joined(a: argparse.Namespace) -> "Benchmark":
+    from tidegate.flows.sequencing.claims import claimed_arm
+    from tidegate.flows.sequencing.join import join
+
+    benchmark = join(a.joined)
+    target = (a.out / "results.json").resolve()
+    if len(a.joined) > 1 and target in [path.resolve() for path in a.joined]:
+        raise UsageError(f"--out {a.out}: would overwrite a run that is joined; name another")
+    if a.claims:
+        claimed_arm(a.claims, {result.arm: result.kind for result in benchmark.results})
+    return benchmark
 
 
 def _measured(a: argparse.Namespace, home: Home) -> "Benchmark":
@@ -48,8 +78,9 @@ def _measured(a: argparse.Namespace, home: Home) -> "Benchmark":
     from tidegate.flows.progress import report, showing
     from tidegate.flows.provenance import code_digest, environment_digest, revision
     from tidegate.flows.sequencing.arms import arm_names, find_arms
+    from tidegate.flows.sequencing.benchmark import Benchmark
+    from tidegate.flows.sequencing.claims import claimed_arm
     from tidegate.flows.sequencing.run import Asked, SequenceError, Series, run_arm
-    from tidegate.flows.sequencing.show import Benchmark
     from tidegate.training.anchors import AnchorError
     from tidegate.training.base import find_base
     from tidegate.training.trained import TrainingError
@@ -57,6 +88,8 @@ def _measured(a: argparse.Namespace, home: Home) -> "Benchmark":
     settings = {name: value for name in ("epochs", "rows_per_step", "learning_rate")
                 if (value := getattr(a, name)) is not None}  # fmt: skip
     arms = find_arms(a.arms or arm_names(a.recipes), a.recipes, **settings)
+    if a.claims:  # before hours of measuring
+        claimed_arm(a.claims, {arm.name: arm.kind for arm in arms})
     base = find_base(a.base, home.cache)
     asked = Asked(texts=a.texts, refusals=a.refusals)
     failed, results = {}, []
@@ -108,6 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--learning-rate", type=float)
     p.add_argument("--texts", type=int, default=24, help="passages for drift")
     p.add_argument("--refusals", type=int, default=32)
+    p.add_argument("--claims", metavar="ARM", help="of which claims are made; default anchored")
+    p.add_argument("--from", dest="joined", nargs="+", type=Path, metavar="FILE",
+                   help="results.json of earlier runs to join; nothing is measured")  # fmt: skip
     p.add_argument("--home", type=Path, help="folder of local state")
     p.add_argument("--out", type=Path, default=ROOT / "test-output/sequence")
     return p

@@ -1,4 +1,4 @@
-"""From the results of several sequences to one line an arm, and to the claims about one.
+"""From the results of several sequences to one line an arm.
 
 Intervals are over sequences (seeds), which differ in their facts, their order of rows and their
 anchors: Student's t, two-sided, 95 %. With one sequence there is none, and with two or three
@@ -7,7 +7,6 @@ it is wide; that is what so few can say.
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 from pydantic import Field
 from scipy import stats
@@ -17,7 +16,6 @@ from tidegate.flows.sequencing.result import ArmResult, Score, State
 from tidegate.gates.types import Noun
 
 CONFIDENCE = 0.95
-Answer = Literal["held", "not held", "undecided"]
 
 
 class Spread(Noun):
@@ -35,16 +33,6 @@ class Row(Noun):
     arm: str
     seeds: tuple[int, ...]
     measures: dict[str, Spread]
-
-
-class Claim(Noun):
-    """A ratio of two arms, seed by seed, against what was said of it before it was measured."""
-
-    claim: str
-    at_least: float | None = None
-    at_most: float | None = None
-    ratio: Spread | None = Field(description="none: the other arm's number is not positive")
-    answer: Answer
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -109,51 +97,6 @@ def summarise(results: Sequence[ArmResult], score: Score) -> tuple[Row, ...]:
             )
         )
     return tuple(rows)
-
-
-def claims(
-    results: Sequence[ArmResult], score: Score, arm: str = "anchored", other: str = "lora"
-) -> tuple[Claim, ...]:
-    """Whether `arm` keeps what it was said to keep, against `other`, on the seeds of both.
-
-    At least 0.9 of the learning, at most 0.4 of the drift (KL on text) and at most 0.5 of the
-    forgetting. Held or not held only where the whole interval says so.
-    """
-    found = {(r.arm, r.seed): measures(r, score) for r in results if r.arm in (arm, other)}
-    seeds = sorted(seed for name, seed in found if name == arm and (other, seed) in found)
-    if not seeds:
-        return ()
-    limits: tuple[tuple[str, str, float | None, float | None], ...] = (
-        ("learned", "the learning", 0.9, None),
-        ("kl", "the drift on text", None, 0.4),
-        ("forgetting", "the forgetting", None, 0.5),
-    )
-    made = []
-    for name, what, at_least, at_most in limits:
-        pairs = [(found[arm, seed].get(name), found[other, seed].get(name)) for seed in seeds]
-        ratios = [mine / theirs for mine, theirs in pairs if mine is not None and theirs
-                  and theirs > 0]  # fmt: skip
-        ratio = spread(ratios) if len(ratios) == len(seeds) else None
-        made.append(
-            Claim(
-                claim=f"{what} of {arm} as a share of that of {other}",
-                at_least=at_least,
-                at_most=at_most,
-                ratio=ratio,
-                answer=_answer(ratio, at_least, at_most),
-            )
-        )
-    return tuple(made)
-
-
-def _answer(ratio: Spread | None, at_least: float | None, at_most: float | None) -> Answer:
-    if ratio is None or ratio.low is None or ratio.high is None:
-        return "undecided"
-    good = [
-        (at_least is None or end >= at_least) and (at_most is None or end <= at_most)
-        for end in (ratio.low, ratio.high)
-    ]
-    return "held" if all(good) else "undecided" if any(good) else "not held"
 
 
 def _implied(state: State, score: Score) -> float:
