@@ -120,9 +120,10 @@ def test_the_bad_source_is_named_and_the_drop_without_it_is_written(
     assert rejected.decision.action is Action.REJECT, rejected.decision
     out = world.folder / "without.jsonl"
     said = world.blame(rejected.version, out=out)
-    assert said.blamed is not None, said
-    assert (said.blamed.by, said.blamed.name) == ("source", "forum")
-    assert (said.blamed.rows, said.exit_code, said.written) == (16, 0, out)
+    assert [(b.gate, b.by, b.name, b.rows) for b in said.blamed] == [
+        ("manners.margin", "source", "forum", 16)
+    ], said
+    assert (said.exit_code, said.written) == (0, out)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     left = [json.loads(line) for line in out.read_text().splitlines()]
     assert {r["id"] for r in left} == {r["id"] for r in drop(None) if r["source"] != "forum"}
@@ -146,7 +147,7 @@ def test_run_again_no_probe_is_made_twice_and_no_row_is_left(
 @pytest.mark.slow
 def test_a_budget_that_ends_early_names_nothing(world: World, rejected: UpdateResult) -> None:
     said = world.blame(rejected.version, rows=17, most=2)
-    assert (said.blamed, said.exit_code, said.probes) == (None, 2, 2)
+    assert (said.blamed, said.exit_code, said.probes) == ((), 2, 2)
     assert said.not_asked[0] == "source" and said.written is None
 
 
@@ -170,17 +171,22 @@ def test_a_slice_that_is_most_of_the_batch_is_no_culprit(
     share: float, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slice_ = Blamed(
-        by="source", name="chat", rows=3, share=share, loss_without=-1.0, named=True
+        gate="refusal.margin",
+        by="source",
+        name="chat",
+        rows=3,
+        share=share,
+        loss_without=-1.0,
+        named=True,
     )
     said = Blame(
         model="m",
         version="2",
-        gates=("refusal.margin",),
         rows=4,
-        loss_with_all=0.8,
-        shown=True,
+        loss_with_all={"refusal.margin": 0.8},
+        shown=("refusal.margin",),
         suspects=(slice_,),
-        blamed=slice_,
+        blamed=(slice_,),
         not_asked=(),
         probes=3,
         written=None,

@@ -5,10 +5,11 @@ from collections.abc import Callable, Collection
 
 import pytest
 
-from tidegate.flows.blaming.search import Loss, OutOfProbes, search
+from tidegate.flows.blaming.search import Found, Loss, OutOfProbes, search
 from tidegate.flows.blaming.slices import Slice
 
 ITEMS = 40
+REFUSAL = "refusal.margin"
 ROWS = range(96)
 
 
@@ -35,25 +36,30 @@ class World:
         share = len(self.harmful & set(rows)) / len(rows)
         noise = random.Random(str(self.asked[-1]))
         values = [-2.0 * share + noise.gauss(0, self.spread) for _ in range(ITEMS)]
-        return Loss({"refusal.margin": tuple(values)}, {"refusal.margin": 0.15})
+        return Loss({REFUSAL: tuple(values)}, {REFUSAL: 0.15})
 
 
 BAD = cut("source", 8)[5].rows
 
 
+def blamed(found: Found) -> list[tuple[str, str]]:
+    return [(suspect.suite, suspect.slice.name) for suspect in found.blamed]
+
+
 def test_the_bad_slice_is_named_with_few_probes() -> None:
     world = World(BAD)
     found = search(ROWS, [cut("source", 8)], world)
-    assert found.blamed is not None and found.blamed.slice.name == "source-5"
+    assert blamed(found) == [(REFUSAL, "source-5")]
     assert len(world.asked) == 1 + 2 * 3 + 1  # all, three halvings, all but one
-    assert found.blamed.without.depth < 0.5 < found.whole.depth
+    without = found.blamed[0].without.depth(REFUSAL)
+    assert without < 0.5 < found.whole.depth(REFUSAL)
 
 
 def test_of_several_ways_to_cut_the_smallest_named_slice_is_blamed() -> None:
     found = search(ROWS, [cut("day", 2), cut("source", 8)], World(BAD))
     assert [s.slice.name for s in found.suspects] == ["day-1", "source-5"]
     assert all(suspect.named for suspect in found.suspects)
-    assert found.blamed is not None and found.blamed.slice.by == "source"
+    assert blamed(found) == [(REFUSAL, "source-5")]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +75,7 @@ def test_of_several_ways_to_cut_the_smallest_named_slice_is_blamed() -> None:
 )
 def test_what_no_single_slice_explains_is_not_named(world: World, why: str) -> None:
     found = search(ROWS, [cut("source", 8)], world)
-    assert found.blamed is None, why
+    assert found.blamed == (), why
 
 
 def test_without_harm_nothing_is_searched() -> None:
@@ -81,18 +87,32 @@ def test_without_harm_nothing_is_searched() -> None:
 @pytest.mark.parametrize("budget", range(1, 8))
 def test_out_of_probes_nothing_unconfirmed_is_named(budget: int) -> None:
     found = search(ROWS, [cut("source", 8), cut("day", 2)], World(BAD, budget))
-    assert found.blamed is None and found.not_asked == ("source", "day")
+    assert found.blamed == () and found.not_asked == ("source", "day")
 
 
-def test_one_suite_that_stays_lost_is_enough_not_to_name() -> None:
-    """A slice that takes one harm with it and leaves another is not the cause."""
+def test_two_suites_that_were_harmed_by_two_slices_name_one_each() -> None:
     slices = cut("source", 8)
     one, other = World(slices[5].rows), World(slices[2].rows)
 
     def both(rows: Collection[int]) -> Loss:
-        changes = {"a": one(rows).changes["refusal.margin"]}
-        changes["b"] = other(rows).changes["refusal.margin"]
+        changes = {"a": one(rows).changes[REFUSAL]}
+        changes["b"] = other(rows).changes[REFUSAL]
         return Loss(changes, {"a": 0.15, "b": 0.3})
 
     ask: Callable[[Collection[int]], Loss] = both
-    assert search(ROWS, [slices], ask).blamed is None
+    assert blamed(search(ROWS, [slices], ask)) == [("a", "source-5"), ("b", "source-2")]
+    # All rows, and for each its two halves at three levels (the first is shared) and all but it.
+    assert len(one.asked) == len(set(one.asked)) == 1 + 2 + 2 * (4 + 1)
+
+
+def test_what_the_whole_batch_wears_down_hides_no_culprit_of_another_suite() -> None:
+    slices = cut("source", 8)
+    everything, one = World(ROWS), World(slices[5].rows)
+
+    def both(rows: Collection[int]) -> Loss:
+        changes = {"worn": everything(rows).changes[REFUSAL], "hit": one(rows).changes[REFUSAL]}
+        return Loss(changes, {"worn": 0.15, "hit": 0.15})
+
+    found = search(ROWS, [slices], both)
+    assert found.whole.shown() == ("worn", "hit")
+    assert blamed(found) == [("hit", "source-5")]

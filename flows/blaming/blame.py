@@ -40,32 +40,36 @@ AT_A_TIME = 256  # records held while the drop is written
 
 
 class Blamed(Noun):
-    """A slice, and what a probe lost without it, in margins of the gate that lost most."""
+    """A slice, and what a gate's suite lost without it, in margins of that gate."""
 
+    gate: str = Field(description="suite and metric that were searched for")
     by: str
     name: str
     rows: int
     share: float = Field(description="of the rows that were learned")
     loss_without: float
-    named: bool = Field(description="the loss went with the slice, beyond chance")
+    named: bool = Field(description="that loss went with the slice, beyond chance")
 
 
 class Blame(Noun):
-    """Which slice of a version's batch did the harm, as far as probes can say."""
+    """Which slices of a version's batch did the harm, as far as probes can say."""
 
     model: str
     version: str
-    gates: tuple[str, ...]
     rows: int
-    loss_with_all: float = Field(description="of a probe over all rows, in margins")
-    shown: bool = Field(description="that loss is beyond chance; else nothing was searched")
+    loss_with_all: dict[str, float] = Field(
+        description="of a probe over all rows, in margins, by the suite of each failed gate"
+    )
+    shown: tuple[str, ...] = Field(
+        description="whose loss is beyond chance; nothing was searched for the others"
+    )
     suspects: tuple[Blamed, ...]
-    blamed: Blamed | None
+    blamed: tuple[Blamed, ...] = Field(description="the smallest named slice of each suite")
     not_asked: tuple[str, ...] = Field(
         description="ways to cut that the budget had no room for"
     )
     probes: int
-    written: Path | None = Field(description="the drop without the slice that is blamed")
+    written: Path | None = Field(description="the drop without what is blamed")
 
     @property
     def exit_code(self) -> int:
@@ -85,9 +89,9 @@ def blame(
     tracking_uri: str | None = None,
     progress: Report = ignore_progress,
 ) -> Blame:
-    """Find the slice of a version's batch that made its gates fail.
+    """Find the slices of a version's batch that made its gates fail.
 
-    out: where the drop without that slice is written, as JSON Lines (mode 0600: it holds text
+    out: where the drop without them is written, as JSON Lines (mode 0600: it holds text
     of users). rows: what one probe learns. most: how many probes may be made. suites: a folder
     of further suites that the policy names.
 
@@ -135,13 +139,12 @@ def blame(
         everything = range(learned.num_rows)
         found = search(everything, partitions(learned, recipe.seed), prober)
     ids = learned["id"].to_pylist()
-    best = found.blamed
     written = None
-    if best is not None and out is not None:
-        without = {ids[place] for place in best.slice.rows}
+    if found.blamed and out is not None:
+        without = {ids[place] for suspect in found.blamed for place in suspect.slice.rows}
         write_without(home.batch(past.batch.digest) / RECORDS, without, out)
         written = out
-    return _said(model, past, asked, found, learned.num_rows, prober.made, written)
+    return _said(model, past, found, learned.num_rows, prober.made, written)
 
 
 def _failed(past: Past, model: str) -> tuple[Asked, ...]:
@@ -237,7 +240,6 @@ def _as_record(row: dict[str, Any]) -> dict[str, Any]:
 def _said(
     model: str,
     past: Past,
-    asked: Collection[Asked],
     found: Found,
     rows: int,
     probes: int,
@@ -246,23 +248,23 @@ def _said(
     def as_noun(suspect: Suspect) -> Blamed:
         size = len(suspect.slice.rows)
         return Blamed(
+            gate=suspect.suite,
             by=suspect.slice.by,
             name=suspect.slice.name,
             rows=size,
             share=size / rows,
-            loss_without=suspect.without.depth,
+            loss_without=suspect.without.depth(suspect.suite),
             named=suspect.named,
         )
 
     return Blame(
         model=model,
         version=past.entry.version,
-        gates=tuple(one.name for one in asked),
         rows=rows,
-        loss_with_all=found.whole.depth,
-        shown=bool(found.whole.shown()),
+        loss_with_all={suite: found.whole.depth(suite) for suite in found.whole.changes},
+        shown=found.whole.shown(),
         suspects=tuple(as_noun(suspect) for suspect in found.suspects),
-        blamed=as_noun(found.blamed) if found.blamed else None,
+        blamed=tuple(map(as_noun, found.blamed)),
         not_asked=found.not_asked,
         probes=probes,
         written=written,
@@ -271,42 +273,43 @@ def _said(
 
 def show(console: Console, said: Blame) -> None:
     """What was found, for people."""
-    console.print(
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False)
+
+    line(
         f"[bold]{escape(said.model)}[/] version {said.version} failed on "
-        f"{', '.join(said.gates)}",
-        highlight=False,
+        f"{', '.join(said.loss_with_all)}"
     )
-    console.print(
-        f"  a probe over all {said.rows} rows loses {said.loss_with_all:.2f} margins",
-        highlight=False,
-    )
-    for one in said.suspects:
-        word = "named" if one.named else "not named"
-        console.print(
-            f"  {one.by} {escape(clean(one.name))}: {one.rows} rows ({one.share:.0%}); without "
-            f"it {one.loss_without:+.2f} margins are lost: {word}",
-            highlight=False,
-        )
-    console.print(f"  {_conclusion(said)}", highlight=False)
+    for gate, lost in said.loss_with_all.items():
+        line(f"  {gate}: a probe over all {said.rows} rows loses {lost:.2f} margins")
+        for one in said.suspects:
+            if one.gate == gate:
+                word = "named" if one.named else "not named"
+                line(
+                    f"    {one.by} {escape(clean(one.name))}: {one.rows} rows "
+                    f"({one.share:.0%}); without it {one.loss_without:+.2f} margins are lost: {word}"
+                )
+        line(f"    {_conclusion(said, gate)}")
     if said.written:
-        console.print(
-            f"  the drop without it is {escape(str(said.written))}; next: "
-            f"tidegate update {escape(str(said.written))} --model {escape(said.model)}",
-            highlight=False,
+        line(
+            f"  the drop without what is named is {escape(str(said.written))}; next: "
+            f"tidegate update {escape(str(said.written))} --model {escape(said.model)}"
         )
 
 
-def _conclusion(said: Blame) -> str:
-    if said.blamed:
-        name = f"{said.blamed.by} {escape(clean(said.blamed.name))}"
-        if said.blamed.share > HALF:
+def _conclusion(said: Blame, gate: str) -> str:
+    for one in said.blamed:
+        if one.gate != gate:
+            continue
+        name = f"{one.by} {escape(clean(one.name))}"
+        if one.share > HALF:
             return (
-                f"the loss comes with [bold]{name}[/], which is {said.blamed.share:.0%} of the "
-                "rows: look at them, and at the recipe (its rate, its anchors) before you "
-                "leave them out"
+                f"the loss comes with [bold]{name}[/], which is {one.share:.0%} of the rows: "
+                "look at them, and at the recipe (its rate, its anchors) before you leave them out"
             )
         return f"[bold]{name}[/] does the harm: leave it out, or look at its records"
-    if not said.shown:
+    if gate not in said.shown:
         return "a short probe does not repeat the loss; give it more rows (--rows)"
     out = f"; no probes were left for: {', '.join(said.not_asked)}" if said.not_asked else ""
     return (

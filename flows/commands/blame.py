@@ -22,7 +22,7 @@ def blame(
     version: Annotated[str, typer.Argument(help="A rejected or held version, or an alias.")],
     model: Model = "assistant",
     out: Annotated[
-        Path | None, typer.Option(help="Write the drop without the slice that is blamed.")
+        Path | None, typer.Option(help="Write the drop without what is blamed.")
     ] = None,
     rows: Annotated[int, typer.Option(min=8, help="Rows that one probe learns.")] = 64,
     probes: Annotated[int, typer.Option(min=2, help="How many probes may be made.")] = 24,
@@ -34,8 +34,8 @@ def blame(
     """Find the source, author, day or cluster of a batch that made a version fail.
 
     Short trainings from the same parent, each on some of the rows, halve the batch until one
-    slice is left; one more learns everything but that slice. Exit code 0 if a slice is named,
-    2 if none is.
+    slice is left; one more learns everything but that slice. Each failed suite is searched by
+    itself. Exit code 0 if a slice is named, 2 if none is.
     """
     place, console = start(home, as_json)
     from tidegate.flows.blaming.blame import blame as find
