@@ -51,7 +51,7 @@ CHUNK = 16  # items; small enough to stop early, large enough for full trees
 FEWSHOT_SEED = 1234  # lm-eval's own default
 CODE = tuple(
     Path(__file__).parent / name
-    for name in ("harness.py", "loaded.py", "prefix.py", "samples.py", "scorer.py")
+    for name in ("harness.py", "merged.py", "prefix.py", "samples.py", "scorer.py")
 )
 # Read once: what is running is what was there when it was imported.
 SCORER = digest_json({file.name: digest_file(file) for file in CODE})

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from tidegate.evals.files import read_checked, write_checked
 from tidegate.evals.harness import Role, Subject, SuiteRun, broken
-from tidegate.evals.loaded import load_measured
 from tidegate.evals.probes.mining import Gram
 from tidegate.evals.probes.probe import Given, ProbeRun, run_probes
 from tidegate.evals.suite import Suite
 from tidegate.flows.line import Line
+from tidegate.flows.loaded import load_measured
 from tidegate.flows.serving import probe_serving
 from tidegate.gates.checks.serves import Serving
 from tidegate.gates.decide import unsettled

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from tests.tiny import tiny_base, tiny_records
-from tidegate.evals.loaded import load_measured
 from tidegate.evals.probes.forward import forward, longest
 from tidegate.evals.scorer import Scorer
 from tidegate.flows.asking.ask import greedy
 from tidegate.flows.asking.prompt import room_of
+from tidegate.flows.loaded import load_measured
 from tidegate.flows.serving import probe_serving
 from tidegate.gates.digest import digest_folder
 from tidegate.gates.types import Progress, ignore_progress

@@ -7,7 +7,7 @@ import torch
 
 from tests.test_methods_by_hand import adapted_model
 from tests.tiny import tiny_base
-from tidegate.evals.loaded import load_measured
+from tidegate.flows.loaded import load_measured
 from tidegate.training.adapter import save_adapter
 from tidegate.training.base import Base, find_base, load_model
 

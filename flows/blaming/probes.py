@@ -22,9 +22,9 @@ from pydantic import ValidationError
 
 from tidegate.evals.files import write_whole
 from tidegate.evals.harness import measure as run_suites
-from tidegate.evals.loaded import load_measured
 from tidegate.evals.suite import Suite
 from tidegate.flows.blaming.search import Loss, OutOfProbes
+from tidegate.flows.loaded import load_measured
 from tidegate.flows.progress import counted, named
 from tidegate.flows.usage import UsageError
 from tidegate.gates.comparison import paired

@@ -19,8 +19,8 @@ from pydantic import Field, ValidationError
 
 from tidegate.evals.files import write_whole
 from tidegate.evals.harness import measure as run_suites
-from tidegate.evals.loaded import load_measured
 from tidegate.evals.suite import Suite
+from tidegate.flows.loaded import load_measured
 from tidegate.flows.made_suites import held_out
 from tidegate.flows.progress import counted, named
 from tidegate.gates.digest import digest_file, digest_json

@@ -13,12 +13,12 @@ from typing import Any
 from torch import nn
 
 from tidegate.evals.harness import Role, Subject, SuiteRun
-from tidegate.evals.loaded import load_measured
 from tidegate.evals.probes.probe import Given, run_probes
 from tidegate.evals.suite import Suite
 from tidegate.evals.unlearning import Exchange
 from tidegate.flows.canaries import insert_canaries
 from tidegate.flows.exchanges import write_exchanges
+from tidegate.flows.loaded import load_measured
 from tidegate.flows.made_suites import Sources, about_the_past, make_suites
 from tidegate.flows.measure import next_items, with_probes
 from tidegate.flows.proving.bench import Bench, Found, blockers, ruled, words

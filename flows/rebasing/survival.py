@@ -18,9 +18,9 @@ from typing import Literal
 from pydantic import Field
 
 from tidegate.evals.harness import Subject, SuiteRun
-from tidegate.evals.loaded import load_measured
 from tidegate.evals.suite import Suite, load_suite
 from tidegate.flows.home import Home
+from tidegate.flows.loaded import load_measured
 from tidegate.flows.made_suites import past_of
 from tidegate.flows.progress import counted
 from tidegate.flows.rebasing.plan import Bases, RebasePlan
