@@ -63,6 +63,10 @@ class Trained(Noun):
         default=None,
         description="accepted adapters that a warm start was made of, newest first",
     )
+    processes: int = Field(default=1, description="that shared a step, at most")
+    threads: int | None = Field(
+        default=None, description="of the CPU in each process; None: from before it was noted"
+    )
 
 
 def finish(work: Path, trained: Trained) -> None:
