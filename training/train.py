@@ -32,6 +32,7 @@ from tidegate.training.blend import blend
 from tidegate.training.expand import Expanded, decided_by, expand
 from tidegate.training.frozen import UpperLayers, reuses_exactly
 from tidegate.training.fused import fuse
+from tidegate.training.gradient_checkpointing import checkpoint_gradients
 from tidegate.training.methods import (
     Blend,
     Part,
@@ -192,6 +193,8 @@ def _run(
         seed=recipe.seed,
         expanded=made.rows,
     )
+    if recipe.gradient_checkpointing:
+        checkpoint_gradients(model, read["new"].rows[0])
     packed = packs_exactly(model, read["new"].rows[0], read["new"].rows[-1])
     room = recipe.max_tokens if packed else 0
     asked: Any = model
