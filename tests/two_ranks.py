@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import save_file
 
 from tidegate.training.job import Job
-from tidegate.training.ranks import RankError, Together
+from tidegate.training.ranks import Together
 from tidegate.training.train import train
+from tidegate.training.trained import RankError
 
 
 class Noted(Together):
@@ -29,7 +30,7 @@ class Noted(Together):
 def main() -> None:
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
-    ranks = Noted(torch.device("cpu"), timedelta(seconds=120))
+    ranks = Noted(torch.device("cpu"), timedelta(seconds=120), folder / "meeting")
     for path in sorted(folder.glob("*.json")):
         job = Job.model_validate_json(path.read_bytes())
         given = {name: getattr(job, name) for name in Job.model_fields}

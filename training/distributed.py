@@ -1,12 +1,12 @@
-"""`torchrun … -m tidegate.training.distributed SECONDS`: one of several processes that train.
+"""`torchrun … -m tidegate.training.distributed FILE SECONDS`: one of several processes that train.
 
 Started by training/launch.py, never by hand. Its standard input is the launcher's: rank 0 reads
 the job from it, one line of JSON, so that texts which a candidate will be asked are in no file.
 Nothing more comes, and when it closes the launcher has ended, however that came about, and so
 does this process: nobody may go on writing to a work folder that was given up.
 
-To standard output go progress, and the one error or the end, as lines for the launcher. SECONDS:
-how long another process may be waited for within a step.
+To standard output go progress, and the one error or the end, as lines for the launcher. FILE: where
+the processes meet. SECONDS: how long another one may be waited for within a step.
 """
 
 import json
@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -22,8 +23,9 @@ import torch
 from tidegate.gates.types import Progress
 from tidegate.training.base import device_and_dtype
 from tidegate.training.job import MARK, Job
-from tidegate.training.ranks import RankError, Together
+from tidegate.training.ranks import Together
 from tidegate.training.train import train
+from tidegate.training.trained import RankError
 
 STANDARD_INPUT = 0
 CHARACTERS = 1500  # of an error; longer lines of two processes could mix in the pipe
@@ -32,7 +34,8 @@ CHARACTERS = 1500  # of an error; longer lines of two processes could mix in the
 def main() -> NoReturn:
     rank = int(os.environ["RANK"])
     try:
-        inputs = _train(timedelta(seconds=float(sys.argv[1])))
+        meeting, seconds = sys.argv[1:]
+        inputs = _train(Path(meeting), timedelta(seconds=float(seconds)))
     except Exception as error:  # noqa: BLE001  # told to the launcher, which raises it
         traceback.print_exc()
         said = str(error)[:CHARACTERS]
@@ -43,8 +46,8 @@ def main() -> NoReturn:
     _end(0)
 
 
-def _train(timeout: timedelta) -> str:
-    ranks = Together(_device(), timeout)
+def _train(meeting: Path, timeout: timedelta) -> str:
+    ranks = Together(_device(), timeout, meeting)
     job = Job.model_validate_json(ranks.first(_line))
     threading.Thread(target=_ends_with_the_launcher, daemon=True).start()
     given = {name: getattr(job, name) for name in Job.model_fields}

@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -23,10 +24,9 @@ import torch
 from tidegate.gates.types import Progress, Report, ignore_progress
 from tidegate.training.base import BaseError
 from tidegate.training.job import MARK, Job
-from tidegate.training.ranks import LostRank, RankError
 from tidegate.training.rows import RowsError
 from tidegate.training.train import train
-from tidegate.training.trained import Trained, TrainingError, finished
+from tidegate.training.trained import LostRank, RankError, Trained, TrainingError, finished
 
 MOST = 64  # processes; more than any one machine has GPUs
 TIMEOUT = 600.0  # seconds that one process may be waited for within a step
@@ -75,8 +75,20 @@ def train_in(
 @contextlib.contextmanager
 def _started(processes: int, job: Job, timeout: float) -> Iterator[subprocess.Popen[str]]:
     """torchrun and its processes; none is left at the end of the block."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(processes), "-m", "tidegate.training.distributed"]
+    # torchrun unpickles what its processes agree on, and its usual store can be written by anybody
+    # who reaches the machine: so all meet in files, in a folder of this user alone.
+    with tempfile.TemporaryDirectory(prefix="tidegate-training-") as meeting:
+        command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1"]
+        command += ["--nproc-per-node", str(processes), "--local-addr", "localhost"]
+        command += ["--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file"]
+        command += ["--rdzv-endpoint", f"{meeting}/torchrun", "--rdzv-id", "tidegate"]
+        command += ["-m", "tidegate.training.distributed", f"{meeting}/ranks", str(timeout)]
+        with _running(command, processes, job) as running:
+            yield running
+
+
+@contextlib.contextmanager
+def _running(command: list[str], processes: int, job: Job) -> Iterator[subprocess.Popen[str]]:
     threads = max(1, torch.get_num_threads() // processes)
     surroundings = {
         # They find each other on this machine, whatever its name resolves to.
@@ -85,7 +97,7 @@ def _started(processes: int, job: Job, timeout: float) -> Iterator[subprocess.Po
         "OMP_NUM_THREADS": str(threads),
     }
     running = subprocess.Popen(
-        [*command, str(timeout)],
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

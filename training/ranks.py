@@ -18,9 +18,11 @@ is never assumed: they compare digests (`agree`).
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -28,22 +30,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from tidegate.training.packing import Packed
+from tidegate.training.trained import LostRank, RankError
 
 Backward = Callable[[Packed], list[float]]
 Made = TypeVar("Made")
 # Rank 0 may write rollouts for hours. If it ends instead, its launcher ends the others.
 PATIENCE = timedelta(days=30)
-
-
-class RankError(RuntimeError):
-    """This machine cannot share the training so; it says nothing about what is to be learned.
-
-    No TrainingError: that would be a verdict, and reject the batch.
-    """
-
-
-class LostRank(RankError):
-    """Another process is gone, or does not answer."""
 
 
 class Ranks:
@@ -79,13 +71,24 @@ ALONE = Ranks()
 class Together(Ranks):
     """One of several processes on one machine, started by torchrun."""
 
-    def __init__(self, device: torch.device, timeout: timedelta) -> None:
-        """Meet the others. timeout: how long one may be waited for within a step."""
+    def __init__(self, device: torch.device, timeout: timedelta, meeting: Path) -> None:
+        """Meet the others. timeout: how long one may be waited for within a step.
+
+        meeting: a file that nobody else can write. Not torchrun's store, which listens on every
+        address of the machine and asks nobody who he is.
+        """
         backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timeout)
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        dist.init_process_group(
+            backend,
+            init_method=f"file://{meeting}",
+            rank=rank,
+            world_size=size,
+            timeout=timeout,
+        )
         self._patient = dist.new_group(backend="gloo", timeout=PATIENCE)
         self._device, self._timeout = device, timeout
-        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.rank, self.size = rank, size
 
     def each(
         self,
