@@ -14,6 +14,9 @@ from torch import nn
 
 from tests.test_cartridge import CARTRIDGE
 from tests.test_frozen import METHODS, Deep
+from tests.test_grpo import GRPO
+from tests.test_rollouts import LORA as LEARNER
+from tests.test_rollouts import STAR, World
 from tests.test_training import ANCHORED, LORA, Killed, Place, kill_after
 from tests.tiny import tiny_records
 from tidegate.gates.types import Progress
@@ -33,7 +36,9 @@ SHARED = {
     "frozen": METHODS["anchored"],
     "alone in each pack": WHOLE["replay"].model_copy(update={"max_tokens": 64}),
     "cartridge": CARTRIDGE.model_copy(update={"epochs": 2}),
+    "less memory": WHOLE["replay"].model_copy(update={"gradient_checkpointing": True}),
 }
+ITSELF = {"star": STAR, "grpo": GRPO}
 
 
 def job(
@@ -71,14 +76,41 @@ def line(place: Deep, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, .
 
 
 @pytest.fixture(scope="module")
-def folder(
+def jobs(
     place: Deep, line: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """Every method by two processes, in one start; `reptile` continues a line."""
+) -> dict[str, Job]:
+    """One of every method; `reptile` continues a line, and who learns from itself knows a bit."""
+    nowhere = Path("/nowhere")
+    found = {
+        name: job(place, recipe, nowhere, past=line if name == "reptile" else ())
+        for name, recipe in SHARED.items()
+    }
+    world = World(tmp_path_factory.mktemp("world"))
+    half = LEARNER.model_copy(update={"epochs": 6})
+    taught, work = world.folder / "first.parquet", world.folder / "half"
+    for name, parent in (
+        ("star", world.parent),
+        ("grpo", world.train(half, taught, work, None).adapter),
+    ):
+        found[name] = found["lora"].model_copy(
+            update={
+                "recipe": ITSELF[name],
+                "base": world.base,
+                "parent": parent,
+                "new": world.yes,
+                "replay": None,
+                "anchors": None,
+            }
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(jobs: dict[str, Job], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All of them by two processes, in one start."""
     folder = tmp_path_factory.mktemp("two")
-    for name, recipe in SHARED.items():
-        past = line if name == "reptile" else ()
-        asked = job(place, recipe, folder / name, past=past)
+    for name, one in jobs.items():
+        asked = one.model_copy(update={"work": folder / name})
         (folder / f"{name}.json").write_text(asked.model_dump_json())
     script = Path(__file__).with_name("two_ranks.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -93,12 +125,11 @@ def folder(
     return folder
 
 
-@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("name", [*SHARED, *ITSELF])
 def test_two_processes_make_the_adapter_of_one(
-    name: str, folder: Path, place: Deep, line: tuple[Path, ...], tmp_path: Path
+    name: str, folder: Path, jobs: dict[str, Job], tmp_path: Path
 ) -> None:
-    past = line if name == "reptile" else ()
-    one = train_in(1, job(place, SHARED[name], tmp_path, past=past))
+    one = train_in(1, jobs[name].model_copy(update={"work": tmp_path}))
     assert adapter_digest(folder / name / "adapter") == one.digest
     shared = Trained.model_validate_json(
         (folder / name / "trained.json").read_bytes()[:-1] + b',"adapter":"-"}'
