@@ -1,6 +1,7 @@
 """Several processes: the adapter of one, to the last bit; and none is left when one is lost."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,11 +20,12 @@ from tests.test_rollouts import LORA as LEARNER
 from tests.test_rollouts import STAR, World
 from tests.test_training import ANCHORED, LORA, Killed, Place, kill_after
 from tests.tiny import tiny_records
+from tidegate.flows.errors import no_memory
 from tidegate.gates.types import Progress
 from tidegate.training.adapter_digest import WEIGHTS, adapter_digest
 from tidegate.training.base import BaseError
 from tidegate.training.job import Job
-from tidegate.training.launch import train_in
+from tidegate.training.launch import _error, train_in
 from tidegate.training.ranks import _taken
 from tidegate.training.recipe import Recipe
 from tidegate.training.trained import LostRank, RankError, Trained, TrainingError
@@ -286,7 +288,7 @@ def test_no_process_outlives_its_launcher(place: Deep, tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path\n"
         "os.environ['STARTED_BY_TEST'] = str(os.getpid())\n"
-        "from tidegate.training.launch import train_in\n"
+        "from tidegate.training.launch import _error, train_in\n"
         "from tidegate.training.job import Job\n"
         "job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())\n"
         "train_in(2, job, lambda p: print(p.done, flush=True) if p.stage == 'train' else None)\n"
@@ -341,3 +343,34 @@ def test_a_weight_without_a_gradient_is_refused() -> None:
     reached.grad = torch.ones(2)
     with pytest.raises(RankError, match="no gradient to 1 of 2 trained weights"):
         _taken([reached, other])
+
+
+LOST = {"error": "LostRank", "said": "another process of training is gone", "rank": 0}
+FULL = {"error": "OutOfMemoryError", "said": "CUDA out of memory", "rank": 1}
+REPORT = "Failures:\nSignal 15 (SIGTERM)\nRoot Cause (first):\n rank: 1\n Signal 9 (SIGKILL)\n"
+
+
+@pytest.mark.parametrize(
+    ("errors", "printed", "kind", "said"),
+    [
+        ([LOST, {**FULL, "error": "TrainingError", "said": "no"}], "", TrainingError, "no"),
+        ([LOST, FULL], REPORT, RuntimeError, "process 1: OutOfMemoryError: CUDA out of memory"),
+        ([], "Traceback", RuntimeError, "torchrun ended and did not say why"),
+        (
+            [],
+            REPORT,
+            LostRank,
+            r"one of 2 .*: it got Signal 9 \(SIGKILL\). Nothing was decided",
+        ),
+        ([LOST], "Root Cause:\n exitcode: 1", LostRank, "another process of training is gone"),
+    ],
+)
+def test_the_first_cause_is_what_is_said(
+    errors: list[dict[str, object]], printed: str, kind: type[Exception], said: str
+) -> None:
+    found = _error(2, errors, printed)
+    assert type(found) is kind
+    assert re.search(said, str(found))
+    if kind is RuntimeError:  # ours to mend
+        assert found.__notes__ == [printed]
+    assert bool(no_memory(found)) == (FULL in errors)
