@@ -36,6 +36,7 @@ from tidegate.flows.commands.common import (
     Model,
     Place,
     PolicyFile,
+    Processes,
     RecipeFile,
     Suites,
     Tracking,
@@ -115,6 +116,7 @@ def update(
         str | None,
         typer.Option(help="Who asks for the update; the user who runs this otherwise."),
     ] = None,
+    processes: Processes = None,
     home: Place = None,
     tracking_uri: Tracking = None,
     as_json: AsJson = False,
@@ -141,6 +143,7 @@ def update(
             floor=str(floor) if floor else None,
             trusted=trusted,
             requester=requester,
+            processes=processes,
         )
     if as_json:
         print_json(result.as_document())

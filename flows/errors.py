@@ -13,6 +13,7 @@ from tidegate.gates.signals.names import NoModel
 from tidegate.gates.signals.secret_rules import RuleError
 from tidegate.gates.yaml_file import YamlError
 from tidegate.training.base import BaseError
+from tidegate.training.trained import RankError
 
 USAGE_ERRORS = (
     UsageError,
@@ -20,6 +21,7 @@ USAGE_ERRORS = (
     IngestError,
     SuiteError,
     BaseError,
+    RankError,
     RegistryError,
     RuleError,
     NoModel,

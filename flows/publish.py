@@ -142,6 +142,8 @@ def _statement(
     if update.trained:
         about["training"] = {
             "steps": update.trained.steps,
+            "processes": update.trained.processes,
+            "threads": update.trained.threads,
             "counts": update.trained.counts.model_dump(mode="json"),
             "after": {name: repr(value) for name, value in update.trained.after.items()},
         }

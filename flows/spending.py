@@ -47,7 +47,7 @@ class Purse:
 
     def spent(self, trained: Trained, measured: Sequence[Measured]) -> Spent:
         """measured: every share of the update that was tried."""
-        seconds = trained.seconds
+        seconds = trained.seconds * trained.processes  # each has a GPU of its own
         for one in measured:
             seconds += sum(run.seconds for run in one.runs if not run.cached)
             seconds += sum(run.seconds for run in one.probed if not run.cached)

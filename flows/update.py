@@ -22,7 +22,7 @@ from tidegate.flows.canaries import insert_canaries
 from tidegate.flows.check import Checked, check
 from tidegate.flows.consolidating.merged import Merged, merged
 from tidegate.flows.context.away import away_from_the_weights
-from tidegate.flows.deployments.parameters import ModelLine
+from tidegate.flows.deployments.parameters import ModelLine, Processes
 from tidegate.flows.flagged import flagged_phrases
 from tidegate.flows.home import Home
 from tidegate.flows.ingest import ingest
@@ -43,6 +43,7 @@ from tidegate.flows.measure import Material, Measured, measure
 from tidegate.flows.notifying import tell_decided
 from tidegate.flows.observing import each_stage, traced
 from tidegate.flows.one_update import Update, UpdateResult, outcome
+from tidegate.flows.processes import training_processes
 from tidegate.flows.progress import counted
 from tidegate.flows.progress import report as progress
 from tidegate.flows.provenance import login_name
@@ -78,9 +79,10 @@ from tidegate.gates.types import (
     Ruling,
 )
 from tidegate.training.anchors import make_anchors
+from tidegate.training.job import Job
 from tidegate.training.kinds import refuse_other_kind
+from tidegate.training.launch import train_in
 from tidegate.training.recipe import Recipe, load_recipe
-from tidegate.training.train import train
 from tidegate.training.trained import Trained, TrainingError
 
 
@@ -102,6 +104,7 @@ def update(
     like: str | None = None,
     base: str | None = None,
     merge: int | None = None,
+    processes: Processes | None = None,
 ) -> UpdateResult:
     """Learn from one or more drops, if every gate of the policy passes.
 
@@ -125,7 +128,9 @@ def update(
         base: With `like`, another base than the recorded recipe's.
         merge: So many of the champion's last updates this one takes the place of; the drop is
             all that they learned, and the champion teaches (`tidegate consolidate`).
+        processes: By how many this machine trains; the worker's TIDEGATE_PROCESSES if none is given.
     """
+    ranks = training_processes(processes)
     asking = requester or login_name()
     place = Home.find(Path(home) if home else None)
     if like:
@@ -188,7 +193,9 @@ def update(
         new, canaries = insert_canaries(rules, checked.kept, work)
         try:
             with begun.stage("train") as run_id:
-                trained = candidate_trained(line, how, new, asked, drawn, work, purse, over)
+                trained = candidate_trained(
+                    line, how, new, asked, drawn, work, purse, over, ranks
+                )
                 log_training(begun, run_id, trained, checked.kept, drawn)
         except (TrainingError, OutOfBudget) as failed:
             return published(begun.not_trained(checked, training_failed(failed)))
@@ -287,6 +294,7 @@ def candidate_trained(
     work: Path,
     purse: Purse,
     over: Merged | None,
+    processes: int,
 ) -> Trained:
     champion = line.champion
     anchors = None
@@ -299,9 +307,9 @@ def candidate_trained(
             cache=line.home.cache,
             progress=progress,
         )
-    return train(
-        recipe,
-        line.base,
+    job = Job(
+        recipe=recipe,
+        base=line.base,
         parent=over.ancestor.adapter if over else champion.adapter,
         teacher=champion.adapter if over else None,
         new=new,
@@ -309,9 +317,9 @@ def candidate_trained(
         anchors=anchors,
         work=work / "train",
         past=line.accepted(recipe),
-        held_out=held_out(asked) if recipe.expand else None,
-        progress=purse.watching(progress),
+        held_out=tuple(held_out(asked)) if recipe.expand else None,
     )
+    return train_in(processes, job, purse.watching(progress))
 
 
 @task(name="measure", cache_policy=NO_CACHE)

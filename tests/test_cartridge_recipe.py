@@ -30,6 +30,7 @@ cartridge: {tokens: 16, corpus_tokens: 64, max_new_tokens: 12}
         ("alpha: 4\n", ":11: alpha: goes with a LoRA"),
         ("targets: [q_proj]\n", ":11: targets: goes with a LoRA"),
         ("frozen_layers: 2\n", ":11: frozen_layers: goes with a LoRA"),
+        ("gradient_checkpointing: true\n", ":11: gradient_checkpointing: goes with a LoRA"),
         ("scale: [1.0, 0.5]\n", ":11: scale: goes with a LoRA"),
         ("interpolate: {share: 0.5}\n", ":11: the method 'cartridge' reads no section 'interp"),
         ("reptile: {rate: 0.5, last: 4}\n", "reads no section 'reptile'"),

@@ -24,6 +24,7 @@ MISTAKES = {
     "bad_expand_too_many": (13, "rewordings"),
     "bad_expand_unknown_key": (13, "paraphrases"),
     "bad_frozen_none": (8, "frozen_layers"),
+    "bad_gradient_checkpointing": (8, "gradient_checkpointing"),
     "bad_key_twice": (13, "'seed' was already set on line 12"),
     "bad_missing_key": (1, "seed: Field required"),
     "bad_name_with_spaces": (1, "recipe"),

@@ -279,6 +279,9 @@ class Recipe(Noun):
     frozen_layers: int | None = Field(
         default=None, ge=1, le=4096, description="first layers of the base without an adapter"
     )
+    gradient_checkpointing: bool | None = Field(
+        default=None, description="layers run again in backward instead of being kept"
+    )
     learning_rate: Number = Field(gt=0, le=0.1)
     epochs: int = Field(ge=1, le=1000)
     rows_per_step: int = Field(ge=1, le=65_536, description="new rows for each optimiser step")

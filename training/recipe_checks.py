@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Sections for which a model writes.
 WRITTEN = ("anchors", "fisher", "slots", "demonstrated", "verified", "rewarded", "cartridge")
+LORA_ONLY = ("rank", "alpha", "targets", "frozen_layers", "scale")
 
 
 def check_kind(file: YamlFile, recipe: "Recipe", method: Method) -> None:
@@ -20,7 +21,8 @@ def check_kind(file: YamlFile, recipe: "Recipe", method: Method) -> None:
     for name in ("rank", "alpha", "targets"):
         if method.makes == "lora" and getattr(recipe, name) is None:
             raise file.error((), f"{name}: Field required")
-    for name in ("rank", "alpha", "targets", "frozen_layers", "scale"):
+    # A layer that is run again takes no keys from before the prompt (transformers drops them).
+    for name in (*LORA_ONLY, "gradient_checkpointing"):
         if method.makes == "cartridge" and getattr(recipe, name) is not None:
             raise file.error(
                 (name,),

@@ -6,7 +6,7 @@ them. So what a row sees within itself stays the model's, and what lies between 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -34,13 +34,29 @@ def row_by_row(model: Any, position_ids: Tensor) -> Iterator[None]:
         yield
         return
     ends = [*starts[1:], position_ids.shape[1]]
-    known = _lengths.set(tuple(end - start for start, end in zip(starts, ends, strict=True)))
+    lengths = tuple(end - start for start, end in zip(starts, ends, strict=True))
+    with _rows_of(config, lengths):
+        yield
+
+
+@contextmanager
+def _rows_of(config: Any, lengths: tuple[int, ...]) -> Iterator[None]:
+    known = _lengths.set(lengths)
     config._attn_implementation = NAME
     try:
         yield
     finally:
         config._attn_implementation = "sdpa"
         _lengths.reset(known)
+
+
+def again(config: Any) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """For torch's checkpoint: what a layer runs in, now and when backward runs it again.
+
+    By then `row_by_row` has ended, and the layer must do what it did.
+    """
+    lengths = _lengths.get()
+    return nullcontext(), _rows_of(config, lengths) if lengths else nullcontext()
 
 
 def _attention(

@@ -14,6 +14,7 @@ from tidegate.training.losses import cross_entropy, kl_to_teacher, log_likelihoo
 from tidegate.training.methods import Source, Term
 from tidegate.training.packing import Packed, logits_at
 from tidegate.training.policy_gradient import grpo, log_policy
+from tidegate.training.ranks import ALONE, Ranks
 from tidegate.training.recipe import Rewarded
 
 PREFERENCES = ("dpo", "kto")
@@ -25,26 +26,37 @@ def backward(
     packs: Sequence[Packed],
     beta: float = 0.0,
     rewarded: Rewarded | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
     """Accumulate the gradient of one step; returns the mean loss of each term.
 
     beta: how strongly preferences hold to the reference; read by dpo and kto alone. rewarded: how
-    far rewards may move the model; read by grpo alone.
+    far rewards may move the model; read by grpo alone. ranks: who the packs are shared with; each
+    has all of them, since a mean is over the whole step, and gets the whole step's gradient.
     """
     total = {term.source: sum(_units(term, one) for one in packs) for term in terms}
-    losses: dict[str, float] = {source: 0.0 for source, units in total.items() if units}
     drift = _drift(model, terms, packs)
-    for one in packs:
+
+    def of(one: Packed) -> list[float]:
+        """One pack's part of the losses, by term; its gradient is added."""
         logits = logits_at(model, one)
+        found = dict.fromkeys(total, 0.0)
         parts: list[Tensor] = []
         for term in terms:
             if term.source not in one.spans:
                 continue
             mean = _loss(term, logits, one, beta, drift, rewarded) / total[term.source]
-            losses[term.source] += float(mean.detach())
+            found[term.source] = float(mean.detach())
             parts.append(term.weight * mean)
         torch.autograd.backward(torch.stack(parts).sum())
-    return losses
+        return list(found.values())
+
+    trained = [p for p in model.parameters() if p.requires_grad]
+    losses = dict.fromkeys(total, 0.0)
+    for found in ranks.each(packs, of, len(total), trained):
+        for source, loss in zip(total, found, strict=True):
+            losses[source] += loss
+    return {source: loss for source, loss in losses.items() if total[source]}
 
 
 def _loss(

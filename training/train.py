@@ -6,7 +6,8 @@
 Everything that involves chance is drawn from the recipe's seed before the first step, so a
 run that is killed and started again in the same work folder ends with the same adapter.
 What is promised: equal bytes on the same machine, with the same number of threads and the
-same versions. Another processor may round differently.
+same versions, however many processes share the steps (training/ranks.py). Another processor may
+round differently.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from tidegate.training.blend import blend
 from tidegate.training.expand import Expanded, decided_by, expand
 from tidegate.training.frozen import UpperLayers, reuses_exactly
 from tidegate.training.fused import fuse
+from tidegate.training.gradient_checkpointing import checkpoint_gradients
 from tidegate.training.methods import (
     Blend,
     Part,
@@ -44,6 +47,7 @@ from tidegate.training.packing import Item, pack, packs_exactly
 from tidegate.training.plan import plan
 from tidegate.training.preference import read_pairs, read_ratings
 from tidegate.training.prepare import Prepared, prepare
+from tidegate.training.ranks import ALONE, Ranks
 from tidegate.training.recipe import Recipe
 from tidegate.training.rollouts import make_rollouts
 from tidegate.training.rows import Rows, read_rows
@@ -68,6 +72,7 @@ def train(
     past: Sequence[Path] = (),
     held_out: Sequence[str] | None = None,
     progress: Report = ignore_progress,
+    ranks: Ranks = ALONE,
 ) -> Trained:
     """Train a candidate's adapter on `new`, continued from the champion's if there is one.
 
@@ -79,7 +84,8 @@ def train(
     the candidate will be asked about, which expanded rows must not repeat. Writes
     `work/adapter` and checkpoints, and returns at once what an earlier call with the same
     inputs made there. Where the method learns from what the parent writes, that stays in
-    `work/rollouts`.
+    `work/rollouts`. ranks: who else trains the same, called with the same arguments; only rank 0
+    writes.
 
     Raises TrainingError (nothing to learn, a loss that is no longer a number, rows to expand and
     nobody said what is held out), BaseError
@@ -120,7 +126,7 @@ def train(
     if more:
         decides["expand"] = decided_by(recipe, held_out)
     inputs = digest_json(decides)
-    done = finished(work, inputs)
+    done = ranks.first(lambda: finished(work, inputs))
     if done:
         return done
     progress(Progress("load the base", 0, None, "models"))
@@ -135,12 +141,13 @@ def train(
     if more:
         made = expand(new, read["new"].rows, tokenizer, recipe, held_out)
     with reproducible(recipe.seed):
-        start = warm_start(past, warm, work / "start") if warm else None
+        start = ranks.first(lambda: warm_start(past, warm, work / "start") if warm else None)
         begun = start.adapter if start else parent
         adapted: Any = begin_adapter(model, tokenizer, recipe, begun, new)
         for part in parts:
             if isinstance(part, Rollouts):  # the adapted model is still the parent
-                read["rollouts"] = make_rollouts(
+                write = partial(
+                    make_rollouts,
                     adapted,
                     tokenizer,
                     recipe,
@@ -151,12 +158,13 @@ def train(
                     work=work,
                     progress=progress,
                 )
+                read["rollouts"] = ranks.first(write)
         progress(Progress("ask the parent", 0, None, ""))
         with answering_as(adapted, teacher):
             prepared = prepare(adapted, recipe, parts, read)
         return _run(
             adapted, recipe, base, parent, start, parts, read, made, prepared, inputs, work,
-            progress,
+            progress, ranks,
         )  # fmt: skip
 
 
@@ -173,6 +181,7 @@ def _run(
     inputs: Digest,
     work: Path,
     progress: Report,
+    ranks: Ranks,
 ) -> Trained:
     fuse(model)
     terms = [part for part in parts if isinstance(part, Term)]
@@ -184,6 +193,8 @@ def _run(
         seed=recipe.seed,
         expanded=made.rows,
     )
+    if recipe.gradient_checkpointing:
+        checkpoint_gradients(model, read["new"].rows[0])
     packed = packs_exactly(model, read["new"].rows[0], read["new"].rows[-1])
     room = recipe.max_tokens if packed else 0
     asked: Any = model
@@ -199,6 +210,9 @@ def _run(
     standing = checkpoint.resume(work, inputs, model, optimizer)
     history = [Step(**step) for step in standing.notes["history"]] if standing else []
     before = standing.notes["seconds"] if standing else 0.0
+    # Notes from before there could be several have no number of them.
+    processes = max(ranks.size, standing.notes.get("processes", 1) if standing else 1)
+    ranks.agree("weights and plan before training", parameters, len(history), room, noted)
     beta = recipe.preference.beta if recipe.preference else 0.0
     started, tokens_here = time.monotonic(), 0
 
@@ -207,7 +221,7 @@ def _run(
         rate = learning_rate(recipe, number, len(steps))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        losses = backward(asked, terms, packs, beta, recipe.rewarded)
+        losses = backward(asked, terms, packs, beta, recipe.rewarded, ranks)
         for penalty in prepared.penalties:
             losses["fisher"] = penalty.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, recipe.clip))
@@ -235,16 +249,22 @@ def _run(
         speed = f"steps, {tokens_here / seconds:.0f} tokens/s"
         progress(Progress("train", number + 1, len(steps), speed))
         if (number + 1) % CHECKPOINT_EVERY == 0 and number + 1 < len(steps):
-            notes = {"history": [s.model_dump() for s in history], "seconds": before + seconds}
-            standing = checkpoint.Standing(number + 1, notes)
-            checkpoint.save(work, inputs, standing, model, optimizer)
+            ranks.agree("weights", parameters)
+            notes = {
+                "history": [s.model_dump() for s in history],
+                "seconds": before + seconds,
+                "processes": processes,
+            }
+            if ranks.rank == 0:
+                standing = checkpoint.Standing(number + 1, notes)
+                checkpoint.save(work, inputs, standing, model, optimizer)
 
     if prepared.subspaces:
         noted["osf.leak"] = prepared.subspaces.leak()
     if prepared.timescales:
         noted |= prepared.timescales.after(len(steps))
-    digest, after = _saved(model, base, parent, parts, work)
-    shutil.rmtree(work / "start", ignore_errors=True)
+    ranks.agree("trained weights", parameters)
+    digest, after = ranks.first(lambda: _saved(model, base, parent, parts, work))
     trained = Trained(
         adapter=work / "adapter",
         digest=digest,
@@ -257,8 +277,12 @@ def _run(
         counts=_counts(read, made, steps),
         after=noted | after,
         past=start.past if start else None,
+        processes=processes,
+        threads=torch.get_num_threads(),
     )
-    finish(work, trained)
+    if ranks.rank == 0:
+        shutil.rmtree(work / "start", ignore_errors=True)
+        finish(work, trained)
     return trained
 
 

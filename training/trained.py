@@ -16,6 +16,17 @@ class TrainingError(ValueError):
     """Training that cannot start or must not go on, and what would do."""
 
 
+class RankError(RuntimeError):
+    """This machine cannot share the training so; it says nothing about what is to be learned.
+
+    No TrainingError: that would be a verdict, and reject the batch.
+    """
+
+
+class LostRank(RankError):
+    """Another process is gone, or does not answer."""
+
+
 class Step(Noun):
     """One optimizer step. Losses before their weights: nats per learned token, and for
     preferences per pair or rating; the penalty `fisher` is in nats per token too. Of grpo it is
@@ -62,6 +73,10 @@ class Trained(Noun):
     past: tuple[Digest, ...] | None = Field(
         default=None,
         description="accepted adapters that a warm start was made of, newest first",
+    )
+    processes: int = Field(default=1, description="that shared a step, at most")
+    threads: int | None = Field(
+        default=None, description="of the CPU in each process; None: from before it was noted"
     )
 
 

@@ -70,6 +70,15 @@ Engine = Annotated[
         show_default="local",
     ),
 ]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        help="Training processes on this machine, one for each GPU.",
+        envvar="TIDEGATE_PROCESSES",
+        show_default="1",
+    ),
+]
 Suites = Annotated[
     Path | None,
     typer.Option("--suites", help="Folder of further suites that the policy names."),
