@@ -64,11 +64,14 @@ def retention(results: Sequence[ArmResult], score: Score = "margin") -> bytes:
     rows = max(1, -(-len(arms) // columns))
 
     def draw(figure: "Figure") -> None:
-        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        panels = list(grid.flat)
         for axis, (arm, each) in zip(panels, arms.items(), strict=False):
             _retained(axis, each, score)
             axis.set_title(_counted(arm, len(each)), fontsize=9, fontweight="normal")
-        for axis in list(panels)[len(arms) :]:
+        for axis in panels[max(0, len(arms) - columns) : len(arms)]:  # the lowest of a column
+            axis.tick_params(labelbottom=True)
+        for axis in panels[len(arms) :]:
             axis.set_visible(False)
         figure.supxlabel(
             "updates learned (marked: when the probes' own was learned)", fontsize=10
