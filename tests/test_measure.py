@@ -16,13 +16,13 @@ from tidegate.evals.suite import Suite
 from tidegate.flows import measure as measuring
 from tidegate.flows.home import Home
 from tidegate.flows.line import Line, open_line
+from tidegate.flows.loaded import load_measured
 from tidegate.flows.measure import Material, Measured, measure, next_items
 from tidegate.gates.decide import decide, judge
 from tidegate.gates.digest import digest_folder
 from tidegate.gates.policy.load import load_policy
 from tidegate.gates.policy.nouns import Policy
 from tidegate.gates.types import Action, Candidate, Outcome, Progress, ignore_progress
-from tidegate.training.base import load_model
 
 POLICY = """\
 policy: tiny
@@ -151,9 +151,9 @@ def test_it_ends_when_every_gate_is_settled(
 
     def counted(base: Any, adapter: Path | None = None) -> Any:
         loads.append(adapter)
-        return load_model(base, adapter)
+        return load_measured(base, adapter)
 
-    monkeypatch.setattr(measuring, "load_model", counted)
+    monkeypatch.setattr(measuring, "load_measured", counted)
     policy = world.policy()
     found = world.measure(policy)
     assert items(found) == {"easy": 8, "hard": 40}
