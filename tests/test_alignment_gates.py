@@ -1,5 +1,6 @@
 """stays_aligned and drift_within_budget: what they block, pass, and refuse to judge."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -99,11 +100,22 @@ def test_a_dressed_suite_asks_the_same_after_an_exchange_of_the_batch(tmp_path: 
         asked, _, said = context.removeprefix("User: ").partition("\nAssistant: ")
         assert (asked, said) in TOLD
         before.add(asked)
-    assert len(before) > 8, "it walks through the batch"
+    assert len(before) == 24, "it walks through the batch"
     first = made.items_path.read_bytes()
     assert build(plain, batch, name="sums_dressed", out=tmp_path / "out", seed=3) == made
     build(plain, batch, name="sums_dressed", out=tmp_path / "out", seed=4)
     assert made.items_path.read_bytes() != first
+
+
+def test_items_that_share_an_exchange_are_asked_one_after_the_other(tmp_path: Path) -> None:
+    plain = write_suite(tmp_path / "s", "sums", choices(24))
+    batch = kept(tmp_path / "kept.parquet", ROWS[:6])
+    made = build(plain, batch, name="sums_dressed", out=tmp_path / "out", seed=3)
+    shown = {item.id: item.texts()[0].rpartition("\nUser: ")[0] for item in made.read()}
+    asked = [shown[item] for item in made.order]
+    each = [asked.count(exchange) for exchange in dict.fromkeys(asked)]
+    assert len(each) == 6 and max(each) - min(each) <= 1
+    assert sum(a != b for a, b in itertools.pairwise(asked)) == 5
 
 
 def test_what_cannot_be_dressed_is_refused(tmp_path: Path) -> None:
