@@ -48,6 +48,13 @@ def test_a_loss_beyond_the_bound_leaves_nothing_known() -> None:
     assert (found.p_at_least(LIMIT), found.upper(0.05)) == (1.0, math.inf)
 
 
+def test_a_wide_bound_costs_no_more_and_settles_less() -> None:
+    suites = [[0.0] * 200] * SUITES
+    near, far = (LossBudget(suites, limit=LIMIT, bound=bound) for bound in (BOUND, 2e6 * LIMIT))
+    assert near.p_at_least(LIMIT) < 1e-9 and far.p_at_least(LIMIT) > 0.5
+    assert near.upper(0.05) < LIMIT and far.upper(0.05) == math.inf
+
+
 @pytest.mark.parametrize(
     ("suites", "limit", "why"),
     [

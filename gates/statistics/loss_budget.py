@@ -78,7 +78,9 @@ class LossBudget:
         """
         if any(v.min() < -self.bound for v in self.values):
             return np.zeros(1)  # the promise of a bound is broken: nothing is known
-        cells = math.ceil(self.bound / self.step)
+        # A wide bound may not make the grid wide: a loss beyond is counted as the last cell.
+        most = 2 * len(self.values) * CELLS
+        cells = min(math.ceil(self.bound / self.step), most + 1)
         total = np.zeros(1)
         for values in self.values:
             own = self._against_losses(values, cells)
@@ -88,7 +90,7 @@ class LossBudget:
                 np.minimum(part, total + wealth, out=part)
             total = joined
         # A forbidden sum may also be larger than asked about.
-        return np.minimum.accumulate(total[::-1])[::-1]
+        return np.minimum.accumulate(total[::-1])[::-1][: most + 1]
 
     def _against_losses(self, values: Floats, cells: int) -> Floats:
         """Log-wealth against "this suite lost so many cells or more", shape (cells,)."""
