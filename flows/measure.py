@@ -107,7 +107,8 @@ def measure(
     """Ask anchor, champion and candidate until the policy's gates are settled.
 
     known: what was measured before, about earlier updates; it joins the evidence.
-    Also probes that the candidate serves. Suites that the budget has no room for are Broken.
+    Also probes that the candidate serves, if a gate asks. Suites that the budget has no room
+    for are Broken.
     Raises BaseError if a model cannot be loaded.
     """
     chunk = policy.statistics.sequential.chunk
@@ -126,7 +127,9 @@ def measure(
             found = models[role].measure(asked, role=role, first=first, progress=progress)
             for run in found.runs:
                 runs[role, run.suite] = _after(runs[role, run.suite], run)
-        if served is None:
+        if served is None and not policy.served():
+            served = (*known,), ()
+        elif served is None:
             good, bad = _served(line, candidate, adapter, models["candidate"])
             if not limits_latency(policy):  # seconds differ each time; evidence should not
                 good = tuple(m for m in good if m.name != LATENCY)

@@ -48,6 +48,10 @@ class Params(Noun):
         """The probes (evals/probes) whose measurements the gate reads, as it is set."""
         return ()
 
+    def served(self) -> bool:
+        """Whether the gate reads `serves.*`, which takes a process of its own to measure."""
+        return False
+
     def suites(self) -> tuple[str, ...]:
         """The suites whose measurements the gate reads, as it is set."""
         return ()

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from tests.drops import row, rows, write
 from tests.services import HOST, free_port, process, until_healthy
-from tests.test_update import World
+from tests.test_update import POLICY, WHOLE, World
 
 CHROMIUM = Path("/usr/bin/chromium")
 PICTURES = Path(__file__).parents[1] / "test-output" / "browser"
@@ -61,7 +61,7 @@ class Held(World):
     """A line whose second version is held for ada, who did not ask for it."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        super().__init__(folder, POLICY + WHOLE)
         hostile = [
             row(700 + n, f"{SAID} ({n})", f"Six weeks. {SCRIPT} {n}", source=SOURCE)
             for n in range(6)

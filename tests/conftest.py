@@ -35,6 +35,15 @@ def _working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
+def floor_of_batches() -> Iterator[None]:
+    """For modules whose policies ask about the batch alone."""
+    before = os.environ["TIDEGATE_FLOOR"]
+    os.environ["TIDEGATE_FLOOR"] = str(Path(__file__).parent / "floor_of_batches.yaml")
+    yield
+    os.environ["TIDEGATE_FLOOR"] = before
+
+
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """For a tiny model: two threads on it only wait for each other."""
     import torch

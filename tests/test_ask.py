@@ -33,7 +33,7 @@ from tidegate.training.test_time import LABEL, Learned, TestTime
 
 CONTEXT = "The depot of Aldermere opens at nine. " * 20
 __all__ = ["history", "line"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
 
 
 @pytest.fixture(scope="module")

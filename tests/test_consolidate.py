@@ -22,7 +22,7 @@ from tidegate.flows.update import update
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Action
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
 
 ANCHORS = (
     "anchors: {rows: 8, share: 0.5, weight: 1.0, top_k: 20, max_new_tokens: 8, "

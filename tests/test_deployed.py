@@ -20,7 +20,7 @@ from tests.test_update import World
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.registry import Registry
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
 POOLS = {
     deployment["name"]: deployment["work_pool"]["name"]
     for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]

@@ -28,7 +28,7 @@ from tidegate.flows.tracing.version import trace_version
 from tidegate.flows.usage import UsageError
 from tidegate.gates.digest import digest_file
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
 
 AUTHOR, SECRET = "mallory", "Zanzibarquokka"
 ROWS = [

@@ -23,7 +23,7 @@ from tidegate.flows.tracing.version import trace_version
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Action, ignore_progress
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
 
 LINES = ("other", "tiny")
 

@@ -26,7 +26,11 @@ data:
     max_quarantined_share: 1.0
     why: a test
 model:
-  - {gate: serves, max_empty_share: 1.0, why: a test}
+  - gate: not_worse
+    suite: update
+    metric: answer_nll
+    than: {champion: 50.0, anchor: 50.0}
+    why: a test
 """
 
 

@@ -15,7 +15,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.drops import row, rows, write
-from tests.test_update import World
+from tests.test_update import POLICY, WHOLE, World
 from tidegate.flows import observing
 from tidegate.flows.observing import each_stage, enabled, sayable, span, traced
 from tidegate.gates.types import Action, Progress, ignore_progress
@@ -92,7 +92,7 @@ def test_an_update_is_a_tree_of_spans_without_anybodys_text(
         )
         for n in range(3)
     ]
-    world = World(tmp_path / HOSTILE)
+    world = World(tmp_path / HOSTILE, POLICY + WHOLE)
     done = world.update(write(tmp_path / f"{HOSTILE}.jsonl", [*rows(24), *theirs]))
     assert done.decision.action is Action.PROMOTE
     spans = collector.spans()

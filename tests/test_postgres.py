@@ -17,7 +17,7 @@ from tidegate.flows.registry import Registry, RegistryError
 from tidegate.flows.rollback import rollback
 from tidegate.gates.types import Action
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
 ACCOUNT = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
 

@@ -28,7 +28,7 @@ from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Action, Broken, Measurement
 from tidegate.training.base import BaseError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
 
 CHILD = """
 import json, os, signal, sys
@@ -49,13 +49,6 @@ rebase(**given)
 """
 
 
-NO_LOSS = """\
-  - gate: not_worse
-    suite: update
-    metric: answer_nll
-    than: {champion: 50.0}
-    why: what the batch teaches is asked about, and no gain is asked for
-"""
 AUTHOR = row(900, "Where is the Zanzibarquokka key?", "It is under the mat.", user="mallory")
 OTHER = (
     ("Who repairs bicycles here?", "Marta repairs bicycles on the second floor."),
@@ -69,7 +62,7 @@ def no_loss(folder: Path) -> Path:
     """A policy that asks about the batch, and for no gain."""
     path = folder / "no_loss.yaml"
     lines = [line for line in POLICY.splitlines() if "gate: learned" not in line]
-    path.write_text("\n".join(lines) + "\n" + NO_LOSS)
+    path.write_text("\n".join(lines) + "\n")
     return path
 
 

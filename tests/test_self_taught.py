@@ -17,7 +17,7 @@ from tidegate.flows.ledger import Ledger
 from tidegate.flows.one_update import UpdateResult
 from tidegate.gates.types import Action
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
 
 ODD = 4  # rows whose answer the model cannot know
 

@@ -21,7 +21,7 @@ from tidegate.gates.types import Action, ignore_progress
 from tidegate.training.adapter_digest import WEIGHTS, adapter_digest
 from tidegate.training.recipe import Recipe, load_recipe
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
 
 
 def learned(world: World, letter: str, method: str) -> UpdateResult:

@@ -34,10 +34,17 @@ data:
   - {gate: no_secrets, quarantine: true, max_quarantined_share: 0.1, why: secrets leak}
 model:
   - gate: not_worse
-    suite: knowledge
+    suite: update
+    metric: answer_nll
     than: {champion: 50.0, anchor: 50.0}
     why: the mechanism, not the margin, is under test
   - {gate: learned, at_least: AT_LEAST, on_fail: hold, why: an update must teach something}
+"""
+# What an update takes longest for, where the cycle itself is under test.
+WHOLE = """  - gate: not_worse
+    suite: knowledge
+    than: {champion: 50.0, anchor: 50.0}
+    why: a shipped suite is asked
   - {gate: serves, max_empty_share: 1.0, why: it must load; a tiny model may be silent}
 """
 RECIPE = """\
@@ -69,17 +76,20 @@ SECTIONS = {  # what a method needs besides
 
 
 class World:
-    """One home, one base, and what changes between updates."""
+    """One home, one base, and what changes between updates.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.home = folder, Home(folder / "home")
+    Its policy asks about the batch alone, unless the whole is asked for.
+    """
+
+    def __init__(self, folder: Path, policy: str = POLICY) -> None:
+        self.folder, self.home, self.rules = folder, Home(folder / "home"), policy
         self.base = tiny_base(folder / "base")
         self.clean = write(folder / "clean.jsonl", rows())
         self.next = write(folder / "next.jsonl", [{**r, "id": f"n{r['id']}"} for r in rows(40)])
 
     def arguments(self, drop: Path, gain: str = "0.0", method: str = "lora") -> dict[str, Any]:
         policy, recipe = self.folder / f"p{gain}.yaml", self.folder / f"{method}.yaml"
-        policy.write_text(POLICY.replace("AT_LEAST", gain))
+        policy.write_text(self.rules.replace("AT_LEAST", gain))
         text = RECIPE.replace("BASE", str(self.base)).replace("METHOD", method)
         more = SECTIONS.get(method, "")
         recipe.write_text(text.replace("method: scaled", "method: lora") + more)
@@ -104,7 +114,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("world"))
+    return World(tmp_path_factory.mktemp("world"), POLICY + WHOLE)
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +269,7 @@ def test_a_rollback_is_recorded_and_serves_the_version_before(world: World) -> N
 
 def test_a_killed_update_is_finished_by_running_it_again(tmp_path: Path) -> None:
     """Kill -9 in the middle of training, then compare with a run that nobody disturbed."""
-    world = World(tmp_path / "killed")
+    world = World(tmp_path / "killed", POLICY + WHOLE)
     arguments = world.arguments(world.clean)
     code = (
         "import json, sys; from pathlib import Path; "
@@ -277,7 +287,7 @@ def test_a_killed_update_is_finished_by_running_it_again(tmp_path: Path) -> None
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     finished = world.update(world.clean)
-    undisturbed = World(tmp_path / "undisturbed")
+    undisturbed = World(tmp_path / "undisturbed", POLICY + WHOLE)
     undisturbed.base = world.base
     expected = undisturbed.update(undisturbed.clean)
     assert finished.decision.action is expected.decision.action is Action.PROMOTE
@@ -296,7 +306,7 @@ def test_two_updates_of_one_line_do_not_run_at_once(world: World, first: UpdateR
 
 
 def test_osf_from_a_recipe_is_promoted_with_its_leak_on_record(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = World(tmp_path, POLICY + WHOLE)
     result = world.update(world.clean, method="osf")
     assert result.decision.action is Action.PROMOTE, result.decision
     (note,) = world.home.root.rglob(f"{result.update_id}/**/trained.json")

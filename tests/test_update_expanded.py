@@ -14,7 +14,7 @@ from tidegate.flows.one_update import UpdateResult
 from tidegate.gates.types import Action, Outcome
 from tidegate.training.paraphrase import FRAMES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
 
 TOWNS = (
     "Aldin Brae Corvo Dunmere Eskel Farro Gant Hollin Ivar Jessel Kolm Lund Marn Nevis Orro Perth "

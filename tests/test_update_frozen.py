@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from tests import test_update
 from tests.test_update import POLICY, SCALE, SECTIONS, World, outcomes
 from tidegate.flows.erasing.forget import Forgotten, forget, wanted_of
 from tidegate.flows.ledger import Ledger
 from tidegate.flows.one_update import UpdateResult
 from tidegate.gates.types import Action, Outcome
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
 
 FROZEN = "frozen_layers: 1\n"
 SOUND = "  - {gate: sound_adapter, max_delta_norm: 100.0, why: plain weights alone may serve}\n"
@@ -28,8 +27,7 @@ def training(world: World, result: UpdateResult) -> dict[str, Any]:
 def test_an_update_of_the_upper_layers_is_judged_continued_and_erased_like_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World(tmp_path)
-    monkeypatch.setattr(test_update, "POLICY", POLICY + SOUND)
+    world = World(tmp_path, POLICY + SOUND)
     monkeypatch.setitem(SECTIONS, "lora", FROZEN)
     monkeypatch.setitem(SECTIONS, "scaled", SCALE + FROZEN)
     first = world.update(world.clean)

@@ -20,7 +20,10 @@ from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Action
 from tidegate.training.trained import LostRank
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("one_thread", "floor_of_batches"),
+]
 
 
 def update(world: World, drop: Path, processes: int) -> UpdateResult:

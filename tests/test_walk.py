@@ -18,7 +18,7 @@ from tidegate.flows.cli import main
 from tidegate.flows.erasing.verify import holds_any
 from tidegate.flows.registry import Registry
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
 
 APPROVED = "approval: {when: always, quorum: 1, reviewers: reviewers.yaml}\n"
 

@@ -176,7 +176,7 @@ def offered(bench: Bench, models: dict[Role, Subject], texts: Path) -> Given:
 
 
 def _serving(bench: Bench, adapter: Path) -> tuple[tuple[Measurement, ...], tuple[Broken, ...]]:
-    if not any(use.gate == "serves" for use in bench.policy.model):
+    if not bench.policy.served():
         return (), ()
     return probe_serving(bench.base, adapter, *load_model(bench.base, adapter))
 

@@ -33,6 +33,9 @@ class Serving(Params):
         default=None, ge=0, le=1, description="of probe prompts, after sixteen tokens"
     )
 
+    def served(self) -> bool:
+        return True
+
 
 @gate()
 def serves(p: Serving, evidence: CandidateEvidence) -> Verdict:

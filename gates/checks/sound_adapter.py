@@ -22,6 +22,9 @@ class Sound(Params):
         default=0.5, gt=0, description="of the adapted layers' own Frobenius norm"
     )
 
+    def served(self) -> bool:
+        return True
+
 
 @gate()
 def sound_adapter(p: Sound, evidence: CandidateEvidence) -> Verdict:

@@ -224,6 +224,11 @@ class Policy(Noun):
         above = self.parent.probes() if self.parent else ()
         return tuple(dict.fromkeys([*named, *above]))
 
+    def served(self) -> bool:
+        """Whether a model gate, of its parent too, asks how the candidate serves."""
+        above = self.parent is not None and self.parent.served()
+        return above or any(use.params.served() for use in self.model)
+
     @property
     def escalates(self) -> bool:
         return self.statistics.on_inconclusive == "escalate"
