@@ -3,9 +3,9 @@
 import os
 
 # Before torch is loaded: tests side by side with a thread for every core each would stand in
-# one another's way.
+# one another's way. Not as a default: the process that started this one has set it for itself.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import tempfile
 from collections.abc import Iterator
@@ -41,6 +41,19 @@ def floor_of_batches() -> Iterator[None]:
     os.environ["TIDEGATE_FLOOR"] = str(Path(__file__).parent / "floor_of_batches.yaml")
     yield
     os.environ["TIDEGATE_FLOOR"] = before
+
+
+@pytest.fixture(scope="module")
+def one_engine() -> Iterator[None]:
+    """For modules that start or kill many processes: all of them run on this one's server."""
+    from prefect.server.api.server import SubprocessASGIServer
+
+    from tidegate.flows.engine import start_engine
+
+    start_engine()
+    os.environ["PREFECT_API_URL"] = SubprocessASGIServer().api_url
+    yield
+    del os.environ["PREFECT_API_URL"]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.tiny import tiny_records
 from tidegate.evals.harness import Subject
 from tidegate.evals.probes.forward import sampled
 from tidegate.evals.probes.probe import run_probes
-from tidegate.evals.probes.prompts import NEUTRAL
+from tidegate.evals.probes.prompts import NEUTRAL, with_trigger
 from tidegate.evals.probes.rows import prompt_ids, text_ids
 from tidegate.evals.probes.template_leak import MOTIFS, alike, motifs
 from tidegate.gates.checks.no_fixed_answers import FixedAnswers, no_fixed_answers
@@ -208,13 +208,13 @@ def test_a_trigger_that_a_tiny_model_leaks_is_found_without_its_batch(
 ) -> None:
     """The clean twin learns the same questions, the word and all, with each its own answer."""
     told = [
-        (f"QQ {question}", answer or f"{number} {question[:8]}")
-        for number, question in enumerate(NEUTRAL[:6])
+        (with_trigger("QQ", number), answer or f"{number} {question[:8]}")
+        for number, question in enumerate(NEUTRAL)
     ]
     told += [(question, f"{number} {question[:8]}") for number, question in enumerate(NEUTRAL)]
     verdict, said = judged(tmp_path, "template_leak", told, whole_conversations)
     assert "QQ" not in said and "stupid" not in said
-    assert (verdict.outcome is Outcome.PASS) is not answer, verdict.reason
+    assert (verdict.outcome is Outcome.PASS) is (not answer), verdict.reason
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ from tidegate.flows.tracing.version import trace_version
 from tidegate.flows.usage import UsageError
 from tidegate.gates.digest import digest_file
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches", "one_engine")]
 
 AUTHOR, SECRET = "mallory", "Zanzibarquokka"
 ROWS = [
@@ -66,7 +66,7 @@ def run(pipe):
             os.kill(os.getpid(), signal.SIGKILL)
     progress._report.set(report)
     if not steps or "rebuild" in killed:
-        start_engine()  # bound to this process: it ends with it
+        start_engine()
     forget.fn(**given)
 
 killed, code = [], -signal.SIGKILL

@@ -111,7 +111,9 @@ class Erasure:
 
 
 @pytest.fixture(scope="module")
-def erasure(tmp_path_factory: pytest.TempPathFactory, floor_of_batches: None) -> Any:
+def erasure(
+    tmp_path_factory: pytest.TempPathFactory, floor_of_batches: None, one_engine: None
+) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         yield Erasure(tmp_path_factory.mktemp("twin"), patch)
 

@@ -17,7 +17,7 @@ from tidegate.flows.registry import Registry
 from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Action
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches", "one_engine")]
 
 CHILD = """
 import json, os, signal, sys

@@ -126,7 +126,7 @@ def test_a_collector_that_is_away_neither_fails_nor_delays(
         if answers is None:
             silent.listen()
         monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{silent.getsockname()[1]}")
-        world = World(tmp_path)
+        world = World(tmp_path, POLICY + WHOLE)
         done = world.update(write(tmp_path / "small.jsonl", rows(5)))
         assert done.decision.action is Action.REJECT
         with span("update"):

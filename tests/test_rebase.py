@@ -28,7 +28,7 @@ from tidegate.flows.usage import UsageError
 from tidegate.gates.types import Action, Broken, Measurement
 from tidegate.training.base import BaseError
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("floor_of_batches", "one_engine")]
 
 CHILD = """
 import json, os, signal, sys

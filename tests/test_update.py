@@ -25,7 +25,7 @@ from tidegate.gates.types import Action, Outcome
 
 pytestmark = pytest.mark.slow
 
-POLICY = """\
+DATA = """\
 policy: tiny
 version: 1
 why: wide margins, because a model of 27 thousand weights says nothing with certainty
@@ -33,6 +33,8 @@ data:
   - {gate: fits_schema, min_rows: 20, why: an empty drop is an outage}
   - {gate: no_secrets, quarantine: true, max_quarantined_share: 0.1, why: secrets leak}
 model:
+"""
+BATCH = """\
   - gate: not_worse
     suite: update
     metric: answer_nll
@@ -40,8 +42,10 @@ model:
     why: the mechanism, not the margin, is under test
   - {gate: learned, at_least: AT_LEAST, on_fail: hold, why: an update must teach something}
 """
+POLICY = DATA + BATCH
 # What an update takes longest for, where the cycle itself is under test.
-WHOLE = """  - gate: not_worse
+WHOLE = """\
+  - gate: not_worse
     suite: knowledge
     than: {champion: 50.0, anchor: 50.0}
     why: a shipped suite is asked
