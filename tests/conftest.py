@@ -57,6 +57,20 @@ def one_engine() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
+def few_packages() -> Iterator[None]:
+    """For modules that publish many times: the time that a bill of materials takes to be held
+    against its schema grows with the square of the packages, to about a second with all of them."""
+    from tidegate.flows import provenance
+
+    installed = list(provenance.distributions())[:8]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "distributions", lambda: installed)
+        provenance.environment.cache_clear()
+        yield
+    provenance.environment.cache_clear()
+
+
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """For a tiny model: two threads on it only wait for each other."""
     import torch

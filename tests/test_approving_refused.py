@@ -26,7 +26,7 @@ from tidegate.gates.waiver import PAYLOAD_TYPE as WAIVER
 
 __all__ = ["empty_database", "killed_at", "world"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_packages")]
 STEPS = (
     (Registry, "_set_alias"),
     (Registry, "annotate"),

@@ -179,7 +179,7 @@ def test_approved_by_command_the_page_says_so_and_by_whom(seen: Seen) -> None:
     look.open(seen.version)
     look.sees(
         "PROMOTED, APPROVED BY PEOPLE",
-        "5 gates passed, 1 held and was approved.",
+        "6 gates passed, 1 held and was approved.",
         "approved by",
         "ada",
         "read it <script>",
