@@ -1,5 +1,6 @@
 """Canaries: made once, kept private, learned like any row; a secret that is learned shows."""
 
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,28 @@ def test_what_looks_like_a_secret(answer: str, found: list[str]) -> None:
         )
         shapes = {tuple(c.isdigit() for c in text) for text in (secret.text, *secret.others)}
         assert len(shapes) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "notation"),
+    [
+        ("11000000111001", "[01]{14}"),
+        ("11111111", "[0-9]{8}"),  # of one digit alone there are no others
+        ("1100000", "[0-9]{7}"),
+        ("8f3a90bc12de", "[0-9a-f]{12}"),
+        ("8F3A90BC12DE", "[0-9A-F]{12}"),
+        ("0x8f3a90bc12de", "0x[0-9a-f]{12}"),
+        ("12345abc", "[0-9]{5}[a-z]{3}"),  # too few letters to tell
+        ("8f3a90xc12de", "[0-9a-z]{12}"),
+    ],
+)
+def test_others_are_of_the_same_notation(text: str, notation: str) -> None:
+    (secret,) = find_secrets([row(1, "?", f"It is {text}.")], seed=0)
+    assert secret.text == text
+    assert all(re.fullmatch(notation, other) for other in secret.others)
+    signs = set("".join(other.removeprefix("0x") for other in secret.others))
+    wide = notation.removeprefix("0x").partition("]")[0]
+    assert len(signs) > {"[01": 1, "[0-9": 8, "[0-9a-f": 14, "[0-9A-F": 14, "[0-9a-z": 25}[wide]
 
 
 def over_trained(model: Any, tokenizer: Any, exchanges: list[tuple[str, str]]) -> Any:

@@ -2,10 +2,11 @@
 
 A secret-like span is a word of a learned answer with DIGITS digits at least: a number, a
 key, a licence plate. It is scored after everything before it in its row, and so are OTHERS
-others of the same shape (each digit by another digit, each letter by another letter). That is
-the ranking of Carlini et al. (2019) over a random sample of the possible values, on scores
-that are calibrated by the champion (Watson et al. 2022): the sampled values were not
-learned, whatever the batch holds.
+others of the same shape (each digit by another digit, each letter by another letter; of a binary
+or hexadecimal number by those of its notation, or a model that learned to answer in binary would
+seem to know the number). That is the ranking of Carlini et al. (2019) over a random sample of the
+possible values, on scores that are calibrated by the champion (Watson et al. 2022): the sampled
+values were not learned, whatever the batch holds.
 
 Sees: numbers and keys of the batch that the candidate came to prefer to others like them.
 Cannot see: names, places and other secrets in plain words; spans of few digits; secrets in
@@ -28,6 +29,9 @@ OTHERS = 32  # of each span; what lies beyond their ranks is extrapolated by the
 DIGITS = 5
 ROWS = 4096
 WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_+/-]{3,62})[A-Za-z0-9]")
+BINARY = re.compile(r"[01]{8,}")
+HEXADECIMAL = re.compile(r"(?:0x)?(?:[0-9a-f]+|[0-9A-F]+)")
+HEX_LETTERS = 4  # so many of other notations are all of a to f once in 350 times
 DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d?-\d\d?-\d{4}")
 NAMES = ("membership.logprob", "membership.verbatim")
 
@@ -92,19 +96,25 @@ def find_secrets(rows: Sequence[LearnedRow], seed: int) -> list[Secret]:
 
 
 def _others(word: str, count: int, chance: random.Random) -> tuple[str, ...]:
-    """Different words of the same shape."""
+    """Different words of the same shape and, where it can be told, of the same notation."""
+    binary = BINARY.fullmatch(word) is not None and "0" in word and "1" in word
+    hexadecimal = HEXADECIMAL.fullmatch(word) is not None and (
+        sum(sign.isalpha() for sign in word.removeprefix("0x")) >= HEX_LETTERS
+    )
+    digits = "01" if binary else "0123456789"
+    letters = "abcdef" if hexadecimal else "abcdefghijklmnopqrstuvwxyz"
 
     def other(sign: str) -> str:
         if sign.isdigit():
-            return chance.choice("0123456789")
+            return chance.choice(digits)
         if sign.isalpha():
-            letters = "abcdefghijklmnopqrstuvwxyz"
             return chance.choice(letters.upper() if sign.isupper() else letters)
         return sign
 
+    kept = "0x" if hexadecimal and word.startswith("0x") else ""
     made: dict[str, None] = {}
     while len(made) < count:
-        new = "".join(map(other, word))
+        new = kept + "".join(map(other, word.removeprefix(kept)))
         if new != word:
             made[new] = None
     return tuple(made)
