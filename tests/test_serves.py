@@ -76,6 +76,22 @@ def test_latency_is_evidence_only_where_a_policy_limits_it() -> None:
     assert limits_latency(child) and limits_latency(rules.model_copy(update={"parent": child}))
 
 
+@pytest.mark.parametrize(
+    ("gates", "asked"), [({"serves"}, True), ({"sound_adapter"}, True), ({"learned"}, False)]
+)
+def test_a_process_is_started_only_for_a_gate_that_reads_it(
+    gates: set[str], asked: bool
+) -> None:
+    rules = read_policy(DEFAULT_POLICY)
+    assert rules.served()
+    few = rules.model_copy(
+        update={"model": tuple(use for use in rules.model if use.gate in gates)}
+    )
+    assert few.model and few.served() is asked
+    child = few.model_copy(update={"parent": rules})
+    assert child.served(), "a parent asks too"
+
+
 @pytest.mark.slow
 def test_the_probe_tells_a_whole_adapter_from_a_damaged_one(tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
