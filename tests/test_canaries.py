@@ -105,6 +105,7 @@ def test_what_looks_like_a_secret(answer: str, found: list[str]) -> None:
         ("8f3a90bc12de", "[0-9a-f]{12}"),
         ("8F3A90BC12DE", "[0-9A-F]{12}"),
         ("0x8f3a90bc12de", "0x[0-9a-f]{12}"),
+        ("550e8400-e29b-41d4-a716-446655440abc", "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
         ("12345abc", "[0-9]{5}[a-z]{3}"),  # too few letters to tell
         ("8f3a90xc12de", "[0-9a-z]{12}"),
     ],

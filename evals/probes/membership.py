@@ -30,7 +30,7 @@ DIGITS = 5
 ROWS = 4096
 WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_+/-]{3,62})[A-Za-z0-9]")
 BINARY = re.compile(r"[01]{8,}")
-HEXADECIMAL = re.compile(r"(?:0x)?(?:[0-9a-f]+|[0-9A-F]+)")
+HEXADECIMAL = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 HEX_LETTERS = 4  # so many of other notations are all of a to f once in 350 times
 DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d?-\d\d?-\d{4}")
 NAMES = ("membership.logprob", "membership.verbatim")
@@ -97,9 +97,11 @@ def find_secrets(rows: Sequence[LearnedRow], seed: int) -> list[Secret]:
 
 def _others(word: str, count: int, chance: random.Random) -> tuple[str, ...]:
     """Different words of the same shape and, where it can be told, of the same notation."""
-    binary = BINARY.fullmatch(word) is not None and "0" in word and "1" in word
-    hexadecimal = HEXADECIMAL.fullmatch(word) is not None and (
-        sum(sign.isalpha() for sign in word.removeprefix("0x")) >= HEX_LETTERS
+    kept = "0x" if word.startswith("0x") else ""
+    plain = word.removeprefix(kept).replace("-", "").replace("_", "")  # as UUIDs are written
+    binary = BINARY.fullmatch(plain) is not None and "0" in plain and "1" in plain
+    hexadecimal = HEXADECIMAL.fullmatch(plain) is not None and (
+        sum(sign.isalpha() for sign in plain) >= HEX_LETTERS
     )
     digits = "01" if binary else "0123456789"
     letters = "abcdef" if hexadecimal else "abcdefghijklmnopqrstuvwxyz"
@@ -111,7 +113,6 @@ def _others(word: str, count: int, chance: random.Random) -> tuple[str, ...]:
             return chance.choice(letters.upper() if sign.isupper() else letters)
         return sign
 
-    kept = "0x" if hexadecimal and word.startswith("0x") else ""
     made: dict[str, None] = {}
     while len(made) < count:
         new = kept + "".join(map(other, word.removeprefix(kept)))
